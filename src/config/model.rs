@@ -1,0 +1,421 @@
+//! The configuration once checked: valid by construction, comparable, without running state.
+//!
+//! Every default of the gateway is a constant or a `Default` here and nowhere else.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use super::kind::Section;
+use super::secret::Secret;
+
+/// A whole checked configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Data-plane threads, at least 1.
+    pub workers: usize,
+    /// How long exchanges may go on after the listeners are closed.
+    pub shutdown_grace: Duration,
+    /// Time between readiness failing and the first closed listener.
+    pub drain_delay: Duration,
+    /// Where log lines go and what they look like.
+    pub log: LogConfig,
+    /// Peers whose forwarded headers and request ids are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// In file order; a listener's index is its identity on the request path.
+    pub listeners: Vec<ListenerConfig>,
+    /// None when `admin = false`.
+    pub admin: Option<AdminConfig>,
+    /// In file order.
+    pub registries: Vec<RegistryConfig>,
+    /// In file order.
+    pub catalogs: Vec<CatalogConfig>,
+    /// In file order.
+    pub registrations: Vec<RegistrationConfig>,
+    /// Every service a route names, with or without a table of its own; by name.
+    pub services: Vec<Arc<ServiceConfig>>,
+    /// In the order they were read.
+    pub routes: Vec<Arc<RouteConfig>>,
+}
+
+/// `log = { … }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,frontgate::registry=debug`.
+    pub level: String,
+    /// How a line is written.
+    pub format: LogFormat,
+    /// Where lines go.
+    pub target: LogTarget,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text, target: LogTarget::Stderr }
+    }
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+    /// `key=value` pairs.
+    Logfmt,
+}
+
+/// Where log lines go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard error.
+    Stderr,
+    /// The local syslog socket.
+    Syslog,
+    /// The systemd journal.
+    Journald,
+}
+
+/// `[listen.<name>]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// The table's name.
+    pub name: String,
+    /// Port 0 means any free one.
+    pub address: SocketAddr,
+    /// Whether another process may share the port.
+    pub reuse_port: bool,
+    /// What a client may ask of a connection.
+    pub limits: Limits,
+}
+
+/// `listen.<name>.limits`: what a client may ask of a connection. Sizes are bytes; 0 connections is unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From the first byte of a head to its end.
+    pub header_timeout: Duration,
+    /// The whole head, request line included.
+    pub header_bytes: usize,
+    /// Header fields in a head.
+    pub headers: usize,
+    /// The request target.
+    pub target_bytes: usize,
+    /// Between two exchanges.
+    pub idle_timeout: Duration,
+    /// Silence while a request body is awaited.
+    pub body_timeout: Duration,
+    /// Open connections of the listener.
+    pub connections: usize,
+    /// Open connections of one client address.
+    pub connections_per_client: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            header_bytes: 64 << 10,
+            headers: 100,
+            target_bytes: 8 << 10,
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(30),
+            connections: 10_000,
+            connections_per_client: 0,
+        }
+    }
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdminConfig {
+    /// Port 0 means any free one.
+    pub address: SocketAddr,
+    /// Without one only loopback may connect.
+    pub token: Option<Secret>,
+}
+
+/// `[registry.<name>]`; the kind's own settings stay in the section, which the kind reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegistryConfig {
+    /// The table's name.
+    pub name: String,
+    /// Whether readiness waits for it.
+    pub required: bool,
+    /// `kind` and its settings.
+    pub section: Section,
+}
+
+/// `[catalog.<name>]`: routes by service name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CatalogConfig {
+    /// The table's name.
+    pub name: String,
+    /// Index into [`Config::registries`].
+    pub registry: usize,
+    /// The path before and after `{service}`: `/{service}/*` is `("/", "/*")`.
+    pub path: (String, String),
+    /// Only services that carry this tag; none means all.
+    pub tag: Option<String>,
+    /// Service names that get no route.
+    pub exclude: Vec<String>,
+    /// What each of its routes is like: `[defaults.route]` over the built-in defaults. `name`, `paths` and
+    /// `service` are filled in per service; `strip_prefix` is on.
+    pub route: Arc<RouteConfig>,
+    /// What each of its services is like: `[defaults.service]` over the built-in defaults.
+    pub service: Arc<ServiceConfig>,
+}
+
+/// `[register.<name>]`: the gateway registers itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistrationConfig {
+    /// The table's name.
+    pub table: String,
+    /// Index into [`Config::registries`].
+    pub registry: usize,
+    /// The name others find it by.
+    pub name: String,
+    /// `host:port` others reach it at.
+    pub address: HostPort,
+    /// As written.
+    pub tags: Vec<String>,
+    /// Path of an HTTP check, where the registry makes checks itself; else a heartbeat.
+    pub check: Option<String>,
+}
+
+/// A host, name or address without brackets, and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostPort {
+    /// A name, an IPv4 or a bare IPv6 address.
+    pub host: String,
+    /// Never 0.
+    pub port: u16,
+}
+
+impl std::fmt::Display for HostPort {
+    /// `host:port`; IPv6 in brackets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// One place a service answers at: written in a config or found in a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// How to speak to it.
+    pub scheme: Scheme,
+    /// Where it is.
+    pub address: HostPort,
+    /// Share of the traffic, at least 1.
+    pub weight: u32,
+    /// Where it stands, when known.
+    pub zone: Option<String>,
+}
+
+/// How an instance is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+}
+
+impl Scheme {
+    /// As in a URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+        }
+    }
+}
+
+/// `[service.<name>]` over `[defaults.service]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceConfig {
+    /// The table's name, or what a route calls it; a catalog's are `<registry>/<name>`.
+    pub name: String,
+    /// Where its instances come from.
+    pub found: Found,
+    /// A balancer's name, known to exist.
+    pub balance: String,
+    /// Bound on making one connection.
+    pub connect_timeout: Duration,
+    /// Kept connections.
+    pub pool: PoolConfig,
+    /// Where it was written, `file:line`; none for a service that only a route names.
+    pub source: Option<String>,
+}
+
+/// Where a service's instances come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// `endpoints = […]`.
+    Written(Vec<Endpoint>),
+    /// In a registry.
+    Registry {
+        /// Index into [`Config::registries`].
+        registry: usize,
+        /// The name in the registry.
+        name: String,
+        /// Tags that must all be present.
+        tags: Vec<String>,
+        /// Only instances whose checks pass.
+        passing_only: bool,
+    },
+}
+
+/// `service.<name>.pool`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// How long a connection may lie idle.
+    pub idle_timeout: Duration,
+    /// Idle connections kept per instance and worker.
+    pub idle: usize,
+    /// Connections per instance, over all workers.
+    pub connections: usize,
+    /// Exchanges that may wait for a connection, per instance.
+    pub pending: usize,
+    /// Age at which a connection is not used again; zero is none.
+    pub max_age: Duration,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(60),
+            idle: 256,
+            connections: 1024,
+            pending: 1024,
+            max_age: Duration::ZERO,
+        }
+    }
+}
+
+/// Bound on making one connection to an instance.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The whole exchange until the final answer's head.
+pub const ROUTE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Silence of the upstream on a streaming body.
+pub const ROUTE_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long exchanges may go on after the listeners are closed.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
+/// Where the admin server listens when the config does not say.
+pub const ADMIN_ADDRESS: &str = "127.0.0.1:9901";
+
+/// `[[route]]` over `[defaults.route]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteConfig {
+    /// Unique; the label in metrics and logs.
+    pub name: String,
+    /// `file:line` of the table's header.
+    pub source: String,
+    /// At least one; any of them.
+    pub paths: Vec<PathPattern>,
+    /// Lower case, without port and final dot; empty means any.
+    pub hosts: Vec<HostPattern>,
+    /// Empty means any; `GET` includes `HEAD`.
+    pub methods: Vec<http::Method>,
+    /// All must hold.
+    pub headers: Vec<(HeaderName, Condition)>,
+    /// All must hold, on decoded names and values.
+    pub query: Vec<(String, Condition)>,
+    /// Indices into [`Config::listeners`]; empty means every one.
+    pub listen: Vec<usize>,
+    /// Higher first.
+    pub priority: i64,
+    /// A name in [`Config::services`].
+    pub service: String,
+    /// What happens to the path.
+    pub path: PathRewrite,
+    /// Whether the upstream sees the client's Host.
+    pub preserve_host: bool,
+    /// The whole exchange until the final answer's head; zero is none.
+    pub timeout: Duration,
+    /// Silence of the upstream on a streaming body; zero is none.
+    pub idle_timeout: Duration,
+    /// Changes to the request's headers.
+    pub request_headers: HeaderEdits,
+    /// Changes to the answer's headers.
+    pub response_headers: HeaderEdits,
+}
+
+/// What happens to a path before it is sent on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathRewrite {
+    /// Sent as it came.
+    Keep,
+    /// The literal part before `/*` goes, `x-forwarded-prefix` is added.
+    StripPrefix,
+    /// A template with `{rest}`, `{name}` and `${1}`.
+    Template(String),
+}
+
+/// A written path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PathPattern {
+    /// `/orders` or `/orders/{id}/lines`: these segments and no more.
+    Exact(Vec<Segment>),
+    /// `/orders/*`: these segments and whatever follows at a segment boundary.
+    Prefix(Vec<Segment>),
+    /// `~^/orders/\d+$`: a regular expression over the whole path.
+    Regex(String),
+}
+
+/// One segment of a written path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Segment {
+    /// Itself.
+    Literal(String),
+    /// `{name}`: any one segment that is not empty.
+    Capture(String),
+}
+
+/// A written host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// `shop.example.com`.
+    Exact(String),
+    /// `*.example.com` as `.example.com`: one or more labels before it.
+    Suffix(String),
+}
+
+/// A condition on a header or query value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Condition {
+    /// Exactly this value.
+    Equals(String),
+    /// A regular expression that matches the whole value.
+    Matches(String),
+    /// Present, whatever its value.
+    Present,
+    /// Not there.
+    Absent,
+}
+
+/// `request_headers` or `response_headers`, applied in the order remove, set, add.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    /// Names that go.
+    pub remove: Vec<HeaderName>,
+    /// Names that get this one value.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Values added beside those there are.
+    pub add: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl HeaderEdits {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+}
+
+/// A file the configuration was read from, for messages.
+pub type SourceFile = PathBuf;

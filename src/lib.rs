@@ -1,0 +1,10 @@
+//! frontgate: an API gateway and reverse proxy. The modules in the order a request meets them.
+
+pub mod assemble;
+pub mod config;
+pub mod exchange;
+pub mod forward;
+pub mod gateway;
+pub mod observe;
+pub mod refusal;
+pub mod registry;

@@ -1,0 +1,3 @@
+//! Flags, config, gateway, listen, drain.
+
+fn main() {}

@@ -1,0 +1,149 @@
+//! Where instances are, and how to register there. Never asked on the request path.
+//!
+//! A registry emits complete sets, never deltas; the latest value wins; an error keeps the last good set and marks it
+//! stale. To add one: write its file, add its line to `KINDS`.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+
+use crate::config::model::{Endpoint, HostPort};
+
+/// A place that knows where instances are. Created once per `[registry.…]`; every method returns at once and the
+/// work goes on in tasks of the control plane until what was returned is dropped.
+pub trait Registry: Send + Sync {
+    /// Watches one service until every receiver is dropped.
+    fn watch(&self, query: Query) -> watch::Receiver<Arc<Found>>;
+
+    /// Watches the names of all services until every receiver is dropped; none when the registry has no catalog.
+    fn catalog(&self, query: CatalogQuery) -> Option<watch::Receiver<Arc<Names>>>;
+
+    /// Registers and keeps alive until [`Registered::deregister`]; none when one cannot register there.
+    fn register(&self, registration: Registration) -> Option<Registered>;
+
+    /// What an operator wants to know of it now.
+    fn status(&self) -> Status;
+}
+
+/// Which instances of which service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Query {
+    /// The name in the registry.
+    pub service: String,
+    /// Tags that must all be present.
+    pub tags: Vec<String>,
+    /// Only instances whose checks pass.
+    pub passing_only: bool,
+}
+
+/// A service's complete set of instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Sorted by address, each once.
+    pub endpoints: Arc<[Endpoint]>,
+    /// How far it can be believed.
+    pub state: State,
+}
+
+/// Which services a catalog wants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CatalogQuery {
+    /// Only services with this tag; none means all.
+    pub tag: Option<String>,
+}
+
+/// The complete set of service names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Sorted.
+    pub services: Arc<[String]>,
+    /// How far it can be believed.
+    pub state: State,
+}
+
+/// How far a set can be believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing was heard yet; the set is empty.
+    Pending,
+    /// As the registry says now.
+    Live,
+    /// The last good set; the registry does not answer.
+    Stale {
+        /// Since the first failure.
+        since: SystemTime,
+        /// The newest error in one line.
+        reason: String,
+    },
+}
+
+/// What to register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Unique in the registry: `<name>-<host>-<port>` by default.
+    pub id: String,
+    /// The service's name.
+    pub name: String,
+    /// Where it is reached.
+    pub address: HostPort,
+    /// Tags, or metadata where there are none.
+    pub tags: Vec<String>,
+    /// How its liveness is shown.
+    pub check: Liveness,
+}
+
+/// How a registered instance shows that it lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// The registry asks this path over HTTP (`/healthz`); starts as passing.
+    Http(String),
+    /// A heartbeat is sent to the registry.
+    Heartbeat,
+}
+
+/// A registration that is kept alive.
+#[derive(Debug)]
+pub struct Registered {
+    /// Told to end; the task answers by ending.
+    pub stop: tokio::sync::oneshot::Sender<()>,
+    /// Ends once the registry was told, or could not be within its time limit.
+    pub done: tokio::task::JoinHandle<()>,
+}
+
+impl Registered {
+    /// Takes the registration back; ends once the registry was told or could not be told.
+    pub async fn deregister(self) {
+        drop(self.stop);
+        self.done.await.ok();
+    }
+}
+
+/// What an operator wants to know of a registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Where it stands.
+    pub health: Health,
+    /// The newest answer.
+    pub last_success: Option<SystemTime>,
+    /// The newest failure.
+    pub last_error: Option<(SystemTime, String)>,
+    /// Services watched.
+    pub services: usize,
+    /// Instances in them.
+    pub instances: usize,
+}
+
+/// Where a registry stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// Every watch is live.
+    Ok,
+    /// Nothing was heard yet.
+    #[default]
+    Connecting,
+    /// Answered once, does not answer now.
+    Stale,
+    /// Never answered, and says no: wrong token, wrong protocol.
+    Failed,
+}
