@@ -49,6 +49,16 @@ pub struct Exchange {
     pub retries: [u8; RetryReason::ALL.len()],
 }
 
+impl Exchange {
+    /// An attempt was followed by another.
+    pub fn retried(&mut self, reason: Option<RetryReason>) {
+        if let Some(reason) = reason {
+            let count = &mut self.retries[reason as usize];
+            *count = count.saturating_add(1);
+        }
+    }
+}
+
 /// Why an attempt was followed by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryReason {

@@ -8,3 +8,4 @@ pub mod gateway;
 pub mod observe;
 pub mod refusal;
 pub mod registry;
+pub mod wire;

@@ -1,8 +1,10 @@
 //! A named set of instances and its policies, shared by all workers.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use super::instance::Instance;
 use crate::config::model::{Endpoint, ServiceConfig};
 
 /// A service, shared by all workers.
@@ -10,12 +12,134 @@ use crate::config::model::{Endpoint, ServiceConfig};
 pub struct Service {
     /// As checked.
     pub config: Arc<ServiceConfig>,
+    workers: usize,
+    set: RwLock<Arc<Set>>,
+    version: AtomicU64,
+    attempts: Box<[Attempts]>,
 }
 
+/// Its instances, complete.
+#[derive(Debug)]
+pub struct Set {
+    /// In the order of their addresses, as the registry gave them.
+    pub instances: Vec<Arc<Instance>>,
+    /// No longer named, not yet without exchanges.
+    leaving: Vec<Arc<Instance>>,
+    /// Where they come from.
+    pub source: Source,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// An answer came.
+    Ok,
+    /// No connection.
+    Connect,
+    /// The connection was lost before an answer.
+    Reset,
+    /// No answer in time.
+    Timeout,
+    /// What came was no answer.
+    Malformed,
+    /// The client left or its body broke.
+    ClientGone,
+}
+
+impl Attempt {
+    /// Every result, in the order of its counters.
+    pub const ALL: [Self; 6] =
+        [Self::Ok, Self::Connect, Self::Reset, Self::Timeout, Self::Malformed, Self::ClientGone];
+
+    /// The metric's label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Malformed => "malformed",
+            Self::ClientGone => "client_gone",
+        }
+    }
+}
+
+/// One worker's attempts by result, on a cache line of their own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Attempts([AtomicU64; Attempt::ALL.len()]);
+
 impl Service {
+    /// Without instances yet.
+    pub fn new(config: Arc<ServiceConfig>, workers: usize) -> Self {
+        let set = Set { instances: Vec::new(), leaving: Vec::new(), source: Source::Pending };
+        Self {
+            config,
+            workers,
+            set: RwLock::new(Arc::new(set)),
+            version: AtomicU64::new(0),
+            attempts: (0..workers).map(|_| Attempts::default()).collect(),
+        }
+    }
+
+    /// Takes a complete set. An instance that was there before, and is equal, keeps everything.
+    pub fn update(&self, endpoints: &[Endpoint], source: Source) {
+        let before = self.set();
+        let mut known: std::collections::HashMap<&Endpoint, &Arc<Instance>> =
+            before.instances.iter().map(|instance| (&instance.endpoint, instance)).collect();
+        let instances: Vec<_> = endpoints
+            .iter()
+            .map(|endpoint| match known.remove(endpoint) {
+                Some(instance) => Arc::clone(instance),
+                None => Arc::new(Instance::new(endpoint.clone(), self.workers)),
+            })
+            .collect();
+        let mut leaving: Vec<_> =
+            before.leaving.iter().filter(|left| left.in_flight() > 0).cloned().collect();
+        for instance in known.into_values() {
+            instance.gone.store(true, Ordering::Relaxed);
+            leaving.push(Arc::clone(instance));
+        }
+        let set = Arc::new(Set { instances, leaving, source });
+        *self.set.write().unwrap_or_else(PoisonError::into_inner) = set;
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The set as it is now. Takes a lock: never for a request, once per worker and update.
+    pub fn set(&self) -> Arc<Set> {
+        Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Grows with every update.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Counts an attempt.
+    pub fn attempted(&self, worker: usize, attempt: Attempt) {
+        self.attempts[worker].0[attempt as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What an operator wants to know of it now.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { source: Source::Static, instances: Vec::new(), attempts: Vec::new() }
+        let set = self.set();
+        let leaving = set.leaving.iter().filter(|left| left.in_flight() > 0);
+        let sum = |attempt: Attempt| {
+            self.attempts
+                .iter()
+                .map(|worker| worker.0[attempt as usize].load(Ordering::Relaxed))
+                .sum()
+        };
+        Snapshot {
+            source: set.source.clone(),
+            instances: set
+                .instances
+                .iter()
+                .chain(leaving)
+                .map(|instance| instance.snapshot())
+                .collect(),
+            attempts: Attempt::ALL.iter().map(|attempt| (attempt.label(), sum(*attempt))).collect(),
+        }
     }
 }
 

@@ -1,0 +1,98 @@
+//! Each in its turn: exact per worker, weighted as smoothly as nginx does.
+
+use super::Balancer;
+
+/// Over these weights.
+pub(super) fn build(weights: &[u32], start: usize) -> Box<dyn Balancer> {
+    if weights.windows(2).all(|pair| pair[0] == pair[1]) {
+        return Box::new(Equal { count: weights.len(), next: start });
+    }
+    let weights: Vec<i64> = weights.iter().map(|weight| i64::from(*weight)).collect();
+    let mut weighted = Weighted { current: vec![0; weights.len()], weights };
+    let turn = usize::try_from(weighted.weights.iter().sum::<i64>()).unwrap_or(1).clamp(1, 1024);
+    for _ in 0..start % turn {
+        weighted.pick(&|_| true);
+    }
+    Box::new(weighted)
+}
+
+#[derive(Debug)]
+struct Equal {
+    count: usize,
+    next: usize,
+}
+
+impl Balancer for Equal {
+    fn pick(&mut self, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
+        for _ in 0..self.count {
+            let at = self.next % self.count;
+            self.next = at + 1;
+            if usable(at) {
+                return Some(at);
+            }
+        }
+        None
+    }
+}
+
+/// Each gains its weight, the largest is taken and loses the sum: 5, 1, 1 gives a a b a c a a.
+#[derive(Debug)]
+struct Weighted {
+    weights: Vec<i64>,
+    current: Vec<i64>,
+}
+
+impl Balancer for Weighted {
+    fn pick(&mut self, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
+        let mut best: Option<usize> = None;
+        let mut total = 0;
+        for at in (0..self.weights.len()).filter(|at| usable(*at)) {
+            self.current[at] += self.weights[at];
+            total += self.weights[at];
+            if best.is_none_or(|best| self.current[at] > self.current[best]) {
+                best = Some(at);
+            }
+        }
+        if let Some(best) = best {
+            self.current[best] -= total;
+        }
+        best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::build;
+
+    fn picks(weights: &[u32], start: usize, count: usize) -> Vec<usize> {
+        let mut balancer = build(weights, start);
+        (0..count).map(|_| balancer.pick(&|_| true).unwrap()).collect()
+    }
+
+    #[test]
+    fn takes_equal_ones_in_turn_from_its_start() {
+        assert_eq!(picks(&[1, 1, 1], 0, 7), [0, 1, 2, 0, 1, 2, 0]);
+        assert_eq!(picks(&[3, 3], 1, 3), [1, 0, 1]);
+        assert_eq!(picks(&[1, 1, 1], usize::MAX, 2).len(), 2);
+    }
+
+    #[test]
+    fn spreads_weights_smoothly() {
+        assert_eq!(picks(&[5, 1, 1], 0, 7), [0, 0, 1, 0, 2, 0, 0]);
+        let counts = picks(&[1, 2, 7], 3, 1000).into_iter().fold([0; 3], |mut counts, at| {
+            counts[at] += 1;
+            counts
+        });
+        assert_eq!(counts, [100, 200, 700]);
+    }
+
+    #[test]
+    fn passes_over_what_is_not_usable() {
+        for weights in [&[1, 1, 1][..], &[1, 2, 3]] {
+            let mut balancer = build(weights, 0);
+            assert!((0..20).all(|_| balancer.pick(&|at| at == 1) == Some(1)));
+            assert_eq!(balancer.pick(&|_| false), None);
+        }
+        assert_eq!(build(&[], 0).pick(&|_| true), None);
+    }
+}

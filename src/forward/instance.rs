@@ -1,0 +1,97 @@
+//! One place a service answers at: what all workers share of it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use http::HeaderValue;
+use tokio::sync::Notify;
+
+use super::service::InstanceSnapshot;
+use crate::config::model::Endpoint;
+
+/// An instance. Lives as long as an update of its set names it, and then until its last exchange ends.
+#[derive(Debug)]
+pub struct Instance {
+    /// Tells it from every other of this process.
+    pub id: u64,
+    /// As written or found.
+    pub endpoint: Endpoint,
+    /// Its address, unless it must be looked up.
+    pub address: Option<SocketAddr>,
+    /// `host:port`, for routes that do not keep the client's Host.
+    pub authority: HeaderValue,
+    /// No update names it any more.
+    pub gone: AtomicBool,
+    /// Open connections of all workers.
+    pub open: AtomicUsize,
+    /// Exchanges of all workers that wait for a connection.
+    pub waiting: AtomicUsize,
+    /// Told once per connection that ends while somebody waits.
+    pub freed: Notify,
+    workers: Box<[Counters]>,
+}
+
+/// One worker's counters, on a cache line of their own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Counters {
+    /// Attempts begun.
+    pub begun: AtomicU64,
+    /// Attempts over.
+    pub over: AtomicU64,
+    /// Attempts that failed.
+    pub failed: AtomicU64,
+    /// Kept connections now.
+    pub idle: AtomicU64,
+}
+
+impl Instance {
+    /// With nothing on it, for so many workers.
+    pub fn new(endpoint: Endpoint, workers: usize) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let address = endpoint.address.host.parse::<IpAddr>().ok();
+        let authority = HeaderValue::try_from(endpoint.address.to_string());
+        Self {
+            id: NEXT.fetch_add(1, Relaxed),
+            address: address.map(|ip| SocketAddr::new(ip, endpoint.address.port)),
+            // A registry's host may be anything; one that cannot stand in a header is sent without its name.
+            authority: authority.unwrap_or(HeaderValue::from_static("")),
+            endpoint,
+            gone: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            freed: Notify::new(),
+            workers: (0..workers).map(|_| Counters::default()).collect(),
+        }
+    }
+
+    /// One worker's counters.
+    pub fn counters(&self, worker: usize) -> &Counters {
+        &self.workers[worker]
+    }
+
+    fn sum(&self, counter: impl Fn(&Counters) -> &AtomicU64) -> u64 {
+        self.workers.iter().map(|worker| counter(worker).load(Relaxed)).sum()
+    }
+
+    /// Exchanges now.
+    pub fn in_flight(&self) -> u64 {
+        // An attempt may end on its worker between the two sums.
+        let over = self.sum(|worker| &worker.over);
+        self.sum(|worker| &worker.begun).saturating_sub(over)
+    }
+
+    /// As it is now.
+    pub fn snapshot(&self) -> InstanceSnapshot {
+        let idle = self.sum(|worker| &worker.idle);
+        InstanceSnapshot {
+            endpoint: self.endpoint.clone(),
+            in_flight: self.in_flight(),
+            requests: self.sum(|worker| &worker.begun),
+            failures: self.sum(|worker| &worker.failed),
+            active_connections: (self.open.load(Relaxed) as u64).saturating_sub(idle),
+            idle_connections: idle,
+            draining: self.gone.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The kept connections of one worker to one instance.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::connect::connect;
+use super::instance::Instance;
+use crate::config::model::ServiceConfig;
+use crate::wire::h1::Link;
+use crate::wire::h1::outbound::{End, Home};
+
+/// Idle connections that one worker keeps to all instances together.
+const IDLE_PER_WORKER: usize = 4096;
+/// A request that may not be sent twice trusts a connection that was idle for less than this; an older one is asked.
+const TRUSTED: Duration = Duration::from_secs(1);
+
+/// One worker's connections to one instance.
+#[derive(Debug)]
+pub struct Slot {
+    /// What all workers share.
+    pub instance: Arc<Instance>,
+    service: Arc<ServiceConfig>,
+    worker: usize,
+    idle: RefCell<Vec<Idle>>,
+    waiters: RefCell<VecDeque<oneshot::Sender<Box<Link>>>>,
+    kept: Rc<Cell<usize>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    link: Box<Link>,
+    since: Instant,
+}
+
+/// What an attempt needs of its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// It may not be sent twice, so the connection must be alive for all one can tell.
+    pub cautious: bool,
+    /// A kept connection was tried and was dead.
+    pub fresh: bool,
+    /// When the exchange is over.
+    pub due: Option<Instant>,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoConnection {
+    /// It could not be made.
+    Refused,
+    /// Too many exchanges wait for one already.
+    Crowded,
+    /// None became free in time.
+    Late,
+}
+
+impl Slot {
+    /// Without connections. `kept` counts the worker's idle connections.
+    pub fn new(
+        instance: Arc<Instance>,
+        service: Arc<ServiceConfig>,
+        worker: usize,
+        kept: Rc<Cell<usize>>,
+    ) -> Self {
+        Self {
+            instance,
+            service,
+            worker,
+            idle: RefCell::default(),
+            waiters: RefCell::default(),
+            kept,
+        }
+    }
+
+    /// A connection, kept or made, and whether it was kept. An attempt has begun with it.
+    pub async fn connection(
+        self: &Rc<Self>,
+        wanted: Wanted,
+    ) -> Result<(Lease, bool), NoConnection> {
+        let lease = Lease::new(self);
+        if !wanted.fresh
+            && let Some(link) = self.take(wanted.cautious)
+        {
+            return Ok((lease.with(link), true));
+        }
+        if !self.reserve() {
+            // Cold: only an instance with all its connections busy makes anyone wait.
+            let waited = Box::pin(self.wait(wanted)).await?;
+            if let Some(link) = waited {
+                return Ok((lease.with(link), true));
+            }
+        }
+        let reserved = Reserved(Some(self));
+        match connect(&self.instance, self.service.connect_timeout, wanted.due).await {
+            Ok(link) => {
+                reserved.keep();
+                Ok((lease.with(link), false))
+            }
+            Err(error) => {
+                tracing::debug!(service = %self.service.name, instance = %self.instance.endpoint.address, %error, "no connection");
+                Err(NoConnection::Refused)
+            }
+        }
+    }
+
+    /// The newest kept connection that still lives.
+    fn take(&self, cautious: bool) -> Option<Box<Link>> {
+        loop {
+            let Idle { link, since } = self.idle.borrow_mut().pop()?;
+            self.count_idle(-1);
+            let dead = link.is_touched()
+                || (cautious && since.elapsed() >= TRUSTED && link.is_touched_now());
+            if !dead {
+                return Some(link);
+            }
+            self.closed();
+        }
+    }
+
+    /// Claims one of the instance's connections.
+    fn reserve(&self) -> bool {
+        let most = self.service.pool.connections;
+        self.instance
+            .open
+            .fetch_update(Relaxed, Relaxed, |open| (open < most).then_some(open + 1))
+            .is_ok()
+    }
+
+    /// Waits for a connection to be given back here, or for the right to make one (none).
+    async fn wait(&self, wanted: Wanted) -> Result<Option<Box<Link>>, NoConnection> {
+        let instance = &*self.instance;
+        let pending = self.service.pool.pending;
+        instance
+            .waiting
+            .fetch_update(Relaxed, Relaxed, |waiting| (waiting < pending).then_some(waiting + 1))
+            .map_err(|_| NoConnection::Crowded)?;
+        let _waiting = Waiting(instance);
+        let (give, given) = oneshot::channel();
+        let mut given = Given { link: given, slot: self };
+        self.waiters.borrow_mut().push_back(give);
+        let late = async {
+            match wanted.due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut late = std::pin::pin!(late);
+        loop {
+            // Asked before the look, so that a connection freed between the two is not missed.
+            let freed = instance.freed.notified();
+            if self.reserve() {
+                return Ok(given.link.try_recv().ok().inspect(|_| self.release()));
+            }
+            tokio::select! {
+                link = &mut given.link => return link.map(Some).map_err(|_| NoConnection::Late),
+                () = freed => {}
+                () = &mut late => return Err(NoConnection::Late),
+            }
+        }
+    }
+
+    /// A connection ended.
+    fn closed(&self) {
+        self.release();
+    }
+
+    fn release(&self) {
+        self.instance.open.fetch_sub(1, Relaxed);
+        if self.instance.waiting.load(Relaxed) > 0 {
+            self.instance.freed.notify_one();
+        }
+    }
+
+    fn count_idle(&self, change: i64) {
+        let idle = &self.instance.counters(self.worker).idle;
+        idle.fetch_add(change.cast_unsigned(), Relaxed);
+        self.kept.set(self.kept.get().wrapping_add_signed(change as isize));
+    }
+
+    /// Keeps a connection for its next exchange, or hands it to one that waits.
+    fn keep(&self, mut link: Box<Link>) {
+        let now = Instant::now();
+        let pool = &self.service.pool;
+        while let Some(waiter) = self.waiters.borrow_mut().pop_front() {
+            match waiter.send(link) {
+                Ok(()) => return,
+                Err(back) => link = back,
+            }
+        }
+        let aged = !pool.max_age.is_zero() && now.duration_since(link.made) >= pool.max_age;
+        let room = self.idle.borrow().len() < pool.idle && self.kept.get() < IDLE_PER_WORKER;
+        // Another worker waits for the instance: it can only be served by a new connection of its own.
+        let wanted = self.instance.waiting.load(Relaxed) > 0;
+        if aged || !room || wanted || self.instance.gone.load(Relaxed) {
+            return self.closed();
+        }
+        link.rest();
+        self.idle.borrow_mut().push(Idle { link, since: now });
+        self.count_idle(1);
+    }
+
+    /// Lets go of kept connections that are dead or too old; of all when the instance is gone.
+    pub fn sweep(&self, now: Instant) {
+        let pool = &self.service.pool;
+        let gone = self.instance.gone.load(Relaxed) || self.instance.waiting.load(Relaxed) > 0;
+        let before = self.idle.borrow().len();
+        self.idle.borrow_mut().retain(|idle| {
+            let aged =
+                !pool.max_age.is_zero() && now.duration_since(idle.link.made) >= pool.max_age;
+            !gone
+                && !aged
+                && now.duration_since(idle.since) < pool.idle_timeout
+                && !idle.link.is_touched()
+        });
+        for _ in self.idle.borrow().len()..before {
+            self.count_idle(-1);
+            self.closed();
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        for _ in 0..self.idle.borrow().len() {
+            self.count_idle(-1);
+            self.closed();
+        }
+    }
+}
+
+impl Home for Slot {
+    fn done(&self, link: Option<Box<Link>>, end: End) {
+        let counters = self.instance.counters(self.worker);
+        counters.over.fetch_add(1, Relaxed);
+        if end == End::Broken {
+            counters.failed.fetch_add(1, Relaxed);
+        }
+        match link {
+            Some(link) => self.keep(link),
+            None => self.closed(),
+        }
+    }
+}
+
+/// A connection in use by one attempt; ends with it unless the answer's body takes it over.
+#[derive(Debug)]
+pub struct Lease {
+    slot: Rc<Slot>,
+    link: Option<Box<Link>>,
+    over: bool,
+}
+
+impl Lease {
+    fn new(slot: &Rc<Slot>) -> Self {
+        slot.instance.counters(slot.worker).begun.fetch_add(1, Relaxed);
+        Self { slot: Rc::clone(slot), link: None, over: false }
+    }
+
+    fn with(mut self, link: Box<Link>) -> Self {
+        self.link = Some(link);
+        self
+    }
+
+    /// The connection, while the attempt goes on.
+    pub fn link(&mut self) -> Option<&mut Link> {
+        self.link.as_deref_mut()
+    }
+
+    /// Gives the connection to the answer's body, which brings it home.
+    pub fn hand_over(mut self) -> Option<(Box<Link>, Rc<Slot>)> {
+        self.over = true;
+        self.link.take().map(|link| (link, Rc::clone(&self.slot)))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        self.slot.instance.counters(self.slot.worker).over.fetch_add(1, Relaxed);
+        if self.link.take().is_some() {
+            self.slot.closed();
+        }
+    }
+}
+
+/// One of the instance's connections, claimed and not yet made.
+struct Reserved<'a>(Option<&'a Slot>);
+
+impl Reserved<'_> {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0 {
+            slot.release();
+        }
+    }
+}
+
+/// Where a connection may be handed to an exchange that waits, and may no longer want it.
+struct Given<'a> {
+    link: oneshot::Receiver<Box<Link>>,
+    slot: &'a Slot,
+}
+
+impl Drop for Given<'_> {
+    fn drop(&mut self) {
+        self.link.close();
+        if let Ok(link) = self.link.try_recv() {
+            self.slot.keep(link);
+        }
+    }
+}
+
+/// An exchange that waits.
+struct Waiting<'a>(&'a Instance);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}

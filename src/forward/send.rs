@@ -1,0 +1,122 @@
+//! Sends one request to an instance, and to another where that is safe.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use http::header::HOST;
+use http::request::Parts;
+use http::{Response, StatusCode};
+
+use super::local::{Local, Tried};
+use super::pool::{Slot, Wanted};
+use super::retry::{At, Retry, SendError};
+use super::service::Attempt;
+use crate::exchange::{Exchange, RetryReason};
+use crate::refusal::Refusal;
+use crate::wire::Body;
+use crate::wire::body::Replay;
+use crate::wire::h1::outbound::{self, Home};
+
+/// Bodies up to this size are kept to be sent again; only for methods that may be. As much as Linkerd keeps.
+const REPLAY_BYTES: usize = 64 << 10;
+
+/// What a route wants of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// The whole exchange until the final answer's head; zero is none.
+    pub timeout: Duration,
+    /// Silence of the upstream within its answer; zero is any.
+    pub idle_timeout: Duration,
+    /// Whether the upstream sees the client's Host.
+    pub preserve_host: bool,
+    /// Whether the client waits for 100 before its body.
+    pub expects: bool,
+}
+
+/// Sends a request, whose parts are as the upstream shall see them.
+pub async fn send(
+    local: &Local,
+    call: Call,
+    parts: &mut Parts,
+    mut body: Body,
+    exchange: &mut Exchange,
+) -> Result<Response<Body>, Refusal> {
+    let due = (!call.timeout.is_zero()).then(|| exchange.began + call.timeout);
+    let mut retry = Retry::new(&parts.method);
+    let keep = if retry.is_idempotent() { REPLAY_BYTES } else { 0 };
+    let mut body = Replay::new(&mut body, keep);
+    let mut wanted = Wanted { cautious: !retry.is_idempotent(), fresh: false, due };
+    let (mut tried, mut last) = (Tried::default(), Refusal::NoInstance);
+    let mut again: Option<Rc<Slot>> = None;
+    while let Some(slot) = again.take().or_else(|| local.pick(&tried)) {
+        exchange.attempts += 1;
+        if !call.preserve_host {
+            parts.headers.insert(HOST, slot.instance.authority.clone());
+        }
+        let error = match attempt(&slot, wanted, call, parts, &mut body).await {
+            Ok(response) => {
+                note(local, &slot, Attempt::Ok, is_failure(response.status()));
+                return Ok(response);
+            }
+            Err(error) => error,
+        };
+        note(local, &slot, error.attempt(), error.is_failure());
+        last = error.refusal();
+        let late = due.is_some_and(|due| Instant::now() >= due);
+        let reason = retry.again(error, body.rewind());
+        match reason {
+            _ if late => return Err(timed_out(error, last)),
+            None => return Err(last),
+            // The instance may be well: only a connection that lay idle was not.
+            Some(RetryReason::Reused) => again = Some(Rc::clone(&slot)),
+            Some(RetryReason::Connect | RetryReason::Reset) if tried.add(slot.instance.id) => {}
+            Some(RetryReason::Connect | RetryReason::Reset) => return Err(last),
+        }
+        wanted.fresh = reason == Some(RetryReason::Reused);
+        exchange.retried(reason);
+    }
+    Err(last)
+}
+
+async fn attempt(
+    slot: &Rc<Slot>,
+    wanted: Wanted,
+    call: Call,
+    parts: &Parts,
+    body: &mut Replay<'_>,
+) -> Result<Response<Body>, SendError> {
+    let (mut lease, reused) = slot
+        .connection(wanted)
+        .await
+        .map_err(|none| SendError { at: At::Connect(none), reused: false })?;
+    let lost = SendError { at: At::Sent, reused };
+    let link = lease.link().ok_or(lost)?;
+    let answered = outbound::exchange(link, parts, body, call.expects, wanted.due)
+        .await
+        .map_err(|failure| SendError::of(failure, reused))?;
+    let (link, slot) = lease.hand_over().ok_or(lost)?;
+    let home: Rc<dyn Home> = slot;
+    let body = outbound::body(link, &answered, call.idle_timeout, home);
+    Ok(Response::from_parts(answered.head.parts, body))
+}
+
+fn note(local: &Local, slot: &Slot, attempt: Attempt, failed: bool) {
+    local.service.attempted(local.worker, attempt);
+    if failed {
+        slot.instance.counters(local.worker).failed.fetch_add(1, Relaxed);
+    }
+}
+
+/// 501 says that the method is not known, which is the client's doing.
+fn is_failure(status: StatusCode) -> bool {
+    status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
+}
+
+/// Time is over: that is what the client is told, unless it was its own fault.
+fn timed_out(error: SendError, last: Refusal) -> Refusal {
+    match error.at {
+        At::ClientBody(_) => last,
+        At::Connect(_) | At::Sent | At::ReadHead(_) | At::Late => Refusal::UpstreamTimeout,
+    }
+}

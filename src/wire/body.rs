@@ -1,0 +1,177 @@
+//! The one body type of the path.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::h1::Malformed;
+use super::h1::inbound::RequestBody;
+use super::h1::outbound::ResponseBody;
+
+/// A body on its way through.
+#[derive(Debug)]
+pub enum Body {
+    /// Nothing.
+    Empty,
+    /// Nothing is sent, but the head says how long it would be: an answer to HEAD, a 304.
+    Declared(u64),
+    /// All of it at hand.
+    Full(Bytes),
+    /// What a client sends.
+    Request(RequestBody),
+    /// What an instance answers.
+    Response(ResponseBody),
+}
+
+/// Why a body ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// The peer left.
+    Gone,
+    /// The peer was silent for too long.
+    Silent,
+    /// The peer broke a rule.
+    Malformed(Malformed),
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "the peer left within the body",
+            Self::Silent => "the peer was silent for too long within the body",
+            Self::Malformed(malformed) => malformed.rule(),
+        })
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+impl Body {
+    /// Whether it was seen to its end, or has none.
+    pub fn is_ended(&self) -> bool {
+        match self {
+            Self::Empty | Self::Declared(_) => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Request(body) => body.is_ended(),
+            Self::Response(body) => body.is_ended(),
+        }
+    }
+
+    /// Bytes still to come, when that is known.
+    pub fn remaining(&self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Declared(length) => Some(*length),
+            Self::Full(bytes) => Some(bytes.len() as u64),
+            Self::Request(body) => body.remaining(),
+            Self::Response(body) => body.remaining(),
+        }
+    }
+
+    /// The next part of it.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Empty | Self::Declared(_) => Poll::Ready(None),
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Request(body) => body.poll_next(cx),
+            Self::Response(body) => body.poll_next(cx),
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.get_mut().poll_next(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_ended()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Declared(_) => SizeHint::with_exact(0),
+            Self::Empty | Self::Full(_) | Self::Request(_) | Self::Response(_) => {
+                self.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+        }
+    }
+}
+
+/// A request's body that can be sent again from its start, as far as it is kept.
+///
+/// What is kept are slices of the client's read buffer, so keeping costs no copy.
+#[derive(Debug)]
+pub struct Replay<'a> {
+    body: &'a mut Body,
+    kept: Vec<Bytes>,
+    size: usize,
+    most: usize,
+    next: usize,
+    lost: bool,
+}
+
+impl<'a> Replay<'a> {
+    /// Keeps up to `most` bytes.
+    pub fn new(body: &'a mut Body, most: usize) -> Self {
+        Self { body, kept: Vec::new(), size: 0, most, next: 0, lost: false }
+    }
+
+    /// Goes back to the start; false when what was sent is not kept.
+    pub fn rewind(&mut self) -> bool {
+        self.next = 0;
+        !self.lost
+    }
+
+    /// Bytes still to come, when that is known.
+    pub fn remaining(&self) -> Option<u64> {
+        let kept: usize = self.kept.iter().skip(self.next).map(Bytes::len).sum();
+        self.body.remaining().map(|rest| rest + kept as u64)
+    }
+
+    /// Whether all was taken.
+    pub fn is_ended(&self) -> bool {
+        self.next == self.kept.len() && self.body.is_ended()
+    }
+
+    /// The next part of it.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(data) = self.kept.get(self.next) {
+            self.next += 1;
+            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
+        }
+        let next = self.body.poll_next(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &next {
+            match frame.data_ref() {
+                Some(data) if !self.lost && self.size + data.len() <= self.most => {
+                    self.size += data.len();
+                    self.kept.push(data.clone());
+                    self.next = self.kept.len();
+                }
+                // Too much, or trailers, which are too rare to keep.
+                Some(_) | None => {
+                    self.lost = true;
+                    self.kept = Vec::new();
+                    self.next = 0;
+                }
+            }
+        }
+        next
+    }
+}

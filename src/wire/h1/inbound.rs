@@ -1,0 +1,346 @@
+//! The server's side of a connection: heads and bodies from a client, answers to it.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Method;
+use http::response::Parts;
+use http_body::Frame;
+
+use super::encode::{self, Ending, Persistence};
+use super::framing::Taken;
+use super::request::{self, Bounds, Head};
+use super::{Decoder, Framing, Link, Malformed};
+use crate::wire::{Body, BodyError, spare};
+
+/// A client's connection; the connection's loop and the body of the request it answers share it.
+#[derive(Clone, Debug)]
+pub struct Inbound(Rc<RefCell<State>>);
+
+#[derive(Debug)]
+struct State {
+    link: Link,
+    decoder: Decoder,
+    patience: Patience,
+    /// The client waits for 100 before it sends its body.
+    expecting: bool,
+    /// A body wait has begun and its deadline is set.
+    waiting: bool,
+    /// To end as soon as nothing is going on.
+    closing: bool,
+    idler: Option<Waker>,
+}
+
+/// How long a client is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Between exchanges, and while it takes nothing of an answer.
+    pub idle: Duration,
+    /// From the first byte of a head to its end.
+    pub head: Duration,
+    /// Silence within a body.
+    pub body: Duration,
+}
+
+/// Why there is no next head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoHead {
+    /// The client left, or was idle for too long, or the gateway ends.
+    Over,
+    /// A head was begun and not finished in time.
+    Slow,
+    /// It breaks a rule.
+    Malformed(Malformed),
+}
+
+/// Why an answer did not reach the client in full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// The client left or takes nothing more.
+    Client,
+    /// What was to be sent broke.
+    Body(BodyError),
+}
+
+impl Inbound {
+    /// Takes a connection that was just accepted.
+    pub fn new(link: Link, patience: Patience) -> Self {
+        Self(Rc::new(RefCell::new(State {
+            link,
+            decoder: Decoder::Done,
+            patience,
+            expecting: false,
+            waiting: false,
+            closing: false,
+            idler: None,
+        })))
+    }
+
+    /// The next head, once it is complete. After it the body may be read with [`Inbound::body`].
+    pub async fn head(&self, bounds: &Bounds) -> Result<Head, NoHead> {
+        let mut map = spare::map();
+        let (mut idle, mut begun) = (None, None);
+        let head = poll_fn(|cx| {
+            let state = &mut *self.0.borrow_mut();
+            loop {
+                if !state.link.read.is_empty() {
+                    let link = &mut state.link;
+                    match request::take(&mut link.read, &mut link.scan, bounds, &mut map) {
+                        Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                        Ok(None) => {}
+                        Err(malformed) => return Poll::Ready(Err(NoHead::Malformed(malformed))),
+                    }
+                }
+                match state.link.poll_fill(cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoHead::Over)),
+                    Poll::Ready(Ok(_)) => continue,
+                    Poll::Pending => {}
+                }
+                let quiet = state.link.read.is_empty();
+                if quiet && state.closing {
+                    return Poll::Ready(Err(NoHead::Over));
+                }
+                let (since, patience) = match quiet {
+                    true => (&mut idle, state.patience.idle),
+                    false => (&mut begun, state.patience.head),
+                };
+                let since = *since.get_or_insert_with(Instant::now);
+                state.link.timer.set(Some(since + patience));
+                if state.link.timer.poll(cx).is_ready() {
+                    return Poll::Ready(Err(if quiet { NoHead::Over } else { NoHead::Slow }));
+                }
+                state.idle(cx);
+                return Poll::Pending;
+            }
+        })
+        .await;
+        match head {
+            Ok(head) => {
+                let state = &mut *self.0.borrow_mut();
+                state.decoder = Decoder::new(head.framing, bounds.head);
+                state.expecting = head.expects_continue;
+                state.waiting = false;
+                Ok(head)
+            }
+            Err(none) => {
+                spare::give_map(map);
+                Err(none)
+            }
+        }
+    }
+
+    /// The body of the request whose head was just read.
+    pub fn body(&self, framing: Framing) -> Body {
+        match framing {
+            Framing::None | Framing::Length(0) => Body::Empty,
+            Framing::Length(_) | Framing::Chunked | Framing::Close => {
+                Body::Request(RequestBody { inbound: self.clone() })
+            }
+        }
+    }
+
+    /// Whether the request's body was read to its end, so that another head may follow.
+    pub fn is_read(&self) -> bool {
+        self.0.borrow().decoder.is_done()
+    }
+
+    /// Asks the connection to end once nothing is going on; wakes it if it lies idle.
+    pub fn close_when_idle(&self) {
+        let waker = {
+            let state = &mut *self.0.borrow_mut();
+            state.closing = true;
+            state.idler.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Ready once the client has left, while the gateway is busy with its request. A client that closes, also half,
+    /// has left. What it sends ahead is kept, up to the size of a head.
+    pub fn poll_left(&self, most: usize, cx: &mut Context<'_>) -> Poll<()> {
+        let state = &mut *self.0.borrow_mut();
+        // An unread body stands between here and the client's end.
+        while state.decoder.is_done() && state.link.read.len() < most {
+            match ready!(state.link.poll_fill(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Writes an answer, head and first data in one write where the data is at hand. Calls `watch` to see whether
+    /// the client has left while the body is awaited.
+    pub async fn answer(
+        &self,
+        head: &Parts,
+        body: &mut Body,
+        ending: Ending,
+        persistence: Persistence,
+    ) -> Result<(), Broken> {
+        const AHEAD: usize = 64 << 10;
+        encode::response(
+            &mut self.0.borrow_mut().link.out,
+            head.status,
+            &head.headers,
+            ending,
+            persistence,
+        );
+        let mut ended = ending == Ending::None || body.is_ended();
+        if ended {
+            encode::end_of_body(&mut self.0.borrow_mut().link, ending);
+        }
+        let (mut queued, mut stalled) = (false, None);
+        poll_fn(|cx| {
+            loop {
+                let mut awaited = false;
+                if !ended && !queued {
+                    match body.poll_next(cx) {
+                        Poll::Ready(Some(Ok(frame))) => {
+                            ended = body.is_ended();
+                            queued = true;
+                            encode::frame(&mut self.0.borrow_mut().link, frame, ending, ended);
+                        }
+                        Poll::Ready(Some(Err(error))) => {
+                            return Poll::Ready(Err(Broken::Body(error)));
+                        }
+                        Poll::Ready(None) => {
+                            ended = true;
+                            encode::end_of_body(&mut self.0.borrow_mut().link, ending);
+                        }
+                        Poll::Pending => awaited = true,
+                    }
+                }
+                match self.0.borrow_mut().poll_flush(cx, &mut stalled) {
+                    Poll::Ready(Ok(())) => queued = false,
+                    Poll::Ready(Err(())) => return Poll::Ready(Err(Broken::Client)),
+                    Poll::Pending => return Poll::Pending,
+                }
+                if ended {
+                    return Poll::Ready(Ok(()));
+                }
+                if awaited {
+                    return self.poll_left(AHEAD, cx).map(|()| Err(Broken::Client));
+                }
+            }
+        })
+        .await
+    }
+
+    /// The connection's last moments: says that nothing more comes, reads what is still on its way.
+    pub async fn linger(self, bytes: usize, wait: Duration) {
+        if let Some(state) = Rc::into_inner(self.0) {
+            state.into_inner().link.linger(bytes, Instant::now() + wait).await;
+        }
+    }
+
+    /// Ends with a reset: the client must not take what it got for the whole.
+    pub fn reset(self) {
+        if let Some(state) = Rc::into_inner(self.0) {
+            state.into_inner().link.reset();
+        }
+    }
+}
+
+impl State {
+    /// Nothing is going on: hold as little as can be, and be found when the gateway ends.
+    fn idle(&mut self, cx: &Context<'_>) {
+        self.link.rest();
+        match &mut self.idler {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Writes what is queued, as long as the client takes some of it.
+    fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        stalled: &mut Option<usize>,
+    ) -> Poll<Result<(), ()>> {
+        match self.link.poll_flush(cx) {
+            Poll::Ready(done) => {
+                *stalled = None;
+                Poll::Ready(done.map_err(|_| ()))
+            }
+            Poll::Pending => {
+                let left = self.link.unwritten();
+                if stalled.replace(left) != Some(left) {
+                    self.link.timer.set(Some(Instant::now() + self.patience.idle));
+                }
+                self.link.timer.poll(cx).map(|()| Err(()))
+            }
+        }
+    }
+}
+
+/// The body of a client's request, read as it is asked for.
+#[derive(Debug)]
+pub struct RequestBody {
+    inbound: Inbound,
+}
+
+impl RequestBody {
+    /// Whether it was read to its end.
+    pub fn is_ended(&self) -> bool {
+        self.inbound.is_read()
+    }
+
+    /// Bytes still to come, when that is known.
+    pub fn remaining(&self) -> Option<u64> {
+        self.inbound.0.borrow().decoder.remaining()
+    }
+
+    /// The next part of it. The first call lets a client that waits for 100 go on.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let state = &mut *self.inbound.0.borrow_mut();
+        loop {
+            match state.decoder.take(&mut state.link.read) {
+                Ok(Taken::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Taken::Trailers(map)) => return Poll::Ready(Some(Ok(Frame::trailers(map)))),
+                Ok(Taken::End) => return Poll::Ready(None),
+                Ok(Taken::More) => {}
+                Err(malformed) => return Poll::Ready(Some(Err(BodyError::Malformed(malformed)))),
+            }
+            if std::mem::take(&mut state.expecting) {
+                state.link.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+            let flushed = state.link.poll_flush(cx);
+            match (flushed, state.link.poll_fill(cx)) {
+                (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Ok(0) | Err(_))) => {
+                    return Poll::Ready(Some(Err(BodyError::Gone)));
+                }
+                (_, Poll::Ready(Ok(_))) => state.waiting = false,
+                (_, Poll::Pending) => {
+                    if !std::mem::replace(&mut state.waiting, true) {
+                        state.link.timer.set(Some(Instant::now() + state.patience.body));
+                    }
+                    ready!(state.link.timer.poll(cx));
+                    return Poll::Ready(Some(Err(BodyError::Silent)));
+                }
+            }
+        }
+    }
+}
+
+/// How an answer leaves: by the request's version and whether the connection goes on.
+pub fn persistence(version: http::Version, keep_alive: bool) -> Persistence {
+    match (keep_alive, version == http::Version::HTTP_10) {
+        (false, _) => Persistence::Close,
+        (true, true) => Persistence::KeepAlive,
+        (true, false) => Persistence::Keep,
+    }
+}
+
+/// Whether an answer to this method ends by closing although the client would keep the connection.
+pub fn ends_by_closing(method: &Method, ending: Ending) -> bool {
+    ending == Ending::Close && *method != Method::HEAD
+}

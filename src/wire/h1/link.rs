@@ -1,0 +1,210 @@
+//! One socket with what was read and not yet taken, and what is to be written.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::scan::Scan;
+use crate::wire::Timer;
+use crate::wire::spare;
+
+/// First read of a connection: most heads and small bodies fit.
+const READ_BYTES: usize = 8 << 10;
+/// The most one read asks for, reached only while reads come back full. Larger did not make 1 MiB bodies cheaper.
+const READ_BYTES_MOST: usize = 256 << 10;
+/// Less room than this is not worth a read.
+const READ_ROOM: usize = 1 << 10;
+/// A body frame up to this size is copied behind the head: cheaper than a second slice for the kernel to walk.
+const COPY_BYTES: usize = 2 << 10;
+
+/// One HTTP/1.1 connection, in either role.
+#[derive(Debug)]
+pub struct Link {
+    io: TcpStream,
+    /// Read and not yet taken.
+    pub read: BytesMut,
+    /// How far a head was looked for in `read`.
+    pub scan: Scan,
+    /// The peer will send no more.
+    pub ended: bool,
+    /// The deadline that counts now; kept over exchanges so that it need not be armed for each.
+    pub timer: Timer,
+    /// Heads and framing to be written, before `data`.
+    pub out: Vec<u8>,
+    written: usize,
+    data: Bytes,
+    tail: &'static [u8],
+    chunk: usize,
+    /// When it was connected.
+    pub made: Instant,
+}
+
+impl Link {
+    /// Takes a connected socket.
+    pub fn new(io: TcpStream) -> Self {
+        Self {
+            io,
+            read: BytesMut::new(),
+            scan: Scan::default(),
+            ended: false,
+            timer: Timer::default(),
+            out: Vec::new(),
+            written: 0,
+            data: Bytes::new(),
+            tail: b"",
+            chunk: READ_BYTES,
+            made: Instant::now(),
+        }
+    }
+
+    /// The socket, for options and for looking without taking.
+    pub fn socket(&self) -> &TcpStream {
+        &self.io
+    }
+
+    /// Reads once. Ready with the number of bytes; 0 is the peer's end.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.read.capacity() - self.read.len() < READ_ROOM {
+            if self.read.is_empty() {
+                // Nothing is held while nothing comes: an idle connection costs no buffer.
+                ready!(self.io.poll_read_ready(cx))?;
+                if self.read.capacity() == 0 {
+                    self.read = spare::buffer();
+                }
+            }
+            self.read.reserve(self.chunk);
+        }
+        let room = self.read.capacity() - self.read.len();
+        let count = ready!(pin!(self.io.read_buf(&mut self.read)).poll(cx))?;
+        if count == 0 {
+            self.ended = true;
+        } else if count == room {
+            self.chunk = (self.chunk * 2).min(READ_BYTES_MOST);
+        } else if count < self.chunk / 4 {
+            self.chunk = (self.chunk / 2).max(READ_BYTES);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// Gives an empty read buffer back while the connection lies idle.
+    pub fn rest(&mut self) {
+        if self.read.is_empty() && self.read.capacity() > 0 {
+            spare::give_buffer(std::mem::take(&mut self.read));
+            self.chunk = READ_BYTES;
+        }
+    }
+
+    /// Queues a part of a body behind what is queued; `tail` comes after it. Everything before must have been
+    /// flushed but heads and framing in `out`.
+    pub fn queue(&mut self, data: Bytes, tail: &'static [u8]) {
+        if data.len() <= COPY_BYTES {
+            self.out.extend_from_slice(&data);
+            self.out.extend_from_slice(tail);
+        } else {
+            self.data = data;
+            self.tail = tail;
+        }
+    }
+
+    /// Whether all that was queued is written.
+    pub fn is_flushed(&self) -> bool {
+        self.written == self.out.len() && self.data.is_empty() && self.tail.is_empty()
+    }
+
+    /// How much of what was queued is not yet written.
+    pub fn unwritten(&self) -> usize {
+        self.out.len() - self.written + self.data.len() + self.tail.len()
+    }
+
+    /// Writes what is queued.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.is_flushed() {
+            let slices = [
+                IoSlice::new(&self.out[self.written..]),
+                IoSlice::new(&self.data),
+                IoSlice::new(self.tail),
+            ];
+            let io = Pin::new(&mut self.io);
+            let count = if self.data.is_empty() && self.tail.is_empty() {
+                ready!(io.poll_write(cx, &self.out[self.written..]))?
+            } else {
+                ready!(io.poll_write_vectored(cx, &slices))?
+            };
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.advance(count);
+        }
+        self.out.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        let head = count.min(self.out.len() - self.written);
+        self.written += head;
+        count -= head;
+        let data = count.min(self.data.len());
+        self.data.advance(data);
+        self.tail = &self.tail[(count - data).min(self.tail.len())..];
+    }
+
+    /// Whether the peer has sent or closed something since all it sent was read. Costs no system call; asks the
+    /// kernel's last word to the event loop.
+    pub fn is_touched(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        !self.read.is_empty() || self.ended || self.io.poll_read_ready(&mut cx).is_ready()
+    }
+
+    /// Whether the peer has sent or closed something, asked of the kernel itself.
+    pub fn is_touched_now(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        match socket2::SockRef::from(&self.io).peek(&mut byte) {
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            Ok(_) => true,
+        }
+    }
+
+    /// Ends with a reset, so that the peer cannot take what it got for the whole.
+    pub fn reset(self) {
+        // It cannot fail on a connected socket; if it did, the peer would see an early end instead.
+        socket2::SockRef::from(&self.io).set_linger(Some(std::time::Duration::ZERO)).ok();
+    }
+
+    /// Says that nothing more will be written, then discards what the peer still sends, up to `bytes` or until `due`:
+    /// closing with unread bytes would reset the connection and destroy the answer on its way.
+    pub async fn linger(mut self, bytes: usize, due: Instant) {
+        use tokio::io::AsyncWriteExt;
+        if self.io.shutdown().await.is_err() || self.ended {
+            return;
+        }
+        self.timer.set(Some(due));
+        let mut left = bytes.saturating_sub(self.read.len());
+        std::future::poll_fn(|cx| {
+            while left > 0 {
+                self.read.clear();
+                if self.timer.poll(cx).is_ready() {
+                    break;
+                }
+                match ready!(self.poll_fill(cx)) {
+                    Ok(0) | Err(_) => break,
+                    Ok(count) => left = left.saturating_sub(count),
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.rest();
+    }
+}

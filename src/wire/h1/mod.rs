@@ -1,0 +1,18 @@
+//! HTTP/1.1, both roles: one strict reader for heads, one writer that decides framing itself.
+
+pub mod chunked;
+pub mod encode;
+pub mod fields;
+pub mod framing;
+pub mod inbound;
+pub mod link;
+pub mod malformed;
+pub mod outbound;
+pub mod request;
+pub mod response;
+pub mod scan;
+pub mod target;
+
+pub use framing::{Decoder, Framing};
+pub use link::Link;
+pub use malformed::{Fault, Malformed};

@@ -1,0 +1,340 @@
+//! The client's side of a connection: one exchange with an upstream is a function (write, read head, stream).
+
+use std::fmt;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, StatusCode};
+use http_body::Frame;
+
+use super::encode::{self, Ending};
+use super::framing::Taken;
+use super::response::{self, Head};
+use super::{Decoder, Framing, Link, Malformed};
+use crate::wire::body::Replay;
+use crate::wire::{Body, BodyError, spare};
+
+/// How long an upstream may keep a client waiting that asked to be told to go on (RFC 9110 section 10.1.1).
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+/// Trailers of an answer, as its head.
+const TRAILER_BYTES: usize = 64 << 10;
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The connection ended; whether some of an answer had come.
+    Lost {
+        /// A byte of the answer had come, so that the request was certainly read.
+        begun: bool,
+    },
+    /// What came is no answer.
+    Malformed(Malformed),
+    /// The deadline passed.
+    Late,
+    /// The client's part broke.
+    Client(BodyError),
+}
+
+/// An answer's head, and whether the whole request had been sent by then.
+#[derive(Debug)]
+pub struct Answered {
+    /// Status and fields.
+    pub head: Head,
+    /// False for an early answer; the connection cannot be used again then.
+    pub uploaded: bool,
+}
+
+/// Sends one request and waits for the final answer's head.
+///
+/// Both directions are driven at once, so that an early answer is seen, and one that comes although the upload
+/// failed. After an error the connection is of no more use.
+pub async fn exchange(
+    link: &mut Link,
+    request: &Parts,
+    body: &mut Replay<'_>,
+    expects: bool,
+    due: Option<Instant>,
+) -> Result<Answered, Failure> {
+    let ending = Ending::of_request(&request.method, body.remaining());
+    encode::request(&mut link.out, &request.method, &request.uri, &request.headers, ending);
+    let mut upload = Upload {
+        ending,
+        done: body.is_ended(),
+        held: expects.then(|| Instant::now() + CONTINUE_WAIT),
+        failed: false,
+        queued: false,
+    };
+    if upload.done {
+        encode::end_of_body(link, ending);
+    }
+    let mut map = spare::map();
+    let answered = poll_fn(|cx| {
+        loop {
+            let moved = match upload.poll(link, body, cx) {
+                Ok(moved) => moved,
+                Err(error) => return Poll::Ready(Err(Failure::Client(error))),
+            };
+            match poll_head(link, &request.method, &mut map, cx) {
+                Poll::Ready(Ok(head)) if head.parts.status == StatusCode::CONTINUE => {
+                    upload.held = None;
+                    map = recycle(head);
+                }
+                Poll::Ready(Ok(head)) if interim(head.parts.status) => map = recycle(head),
+                Poll::Ready(Ok(head)) if head.parts.status == StatusCode::SWITCHING_PROTOCOLS => {
+                    return Poll::Ready(Err(Failure::Malformed(Malformed::Unasked)));
+                }
+                Poll::Ready(Ok(head)) => {
+                    let uploaded = upload.done && link.is_flushed();
+                    return Poll::Ready(Ok(Answered { head, uploaded }));
+                }
+                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                Poll::Pending if moved => {}
+                Poll::Pending => {
+                    link.timer.set(earlier(due, upload.held));
+                    if link.timer.poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    match upload.held.take() {
+                        Some(held) if due.is_none_or(|due| held < due) => {}
+                        _ => return Poll::Ready(Err(Failure::Late)),
+                    }
+                }
+            }
+        }
+    })
+    .await;
+    if map.capacity() > 0 {
+        spare::give_map(map);
+    }
+    answered
+}
+
+fn interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+fn recycle(head: Head) -> http::HeaderMap {
+    let mut map = head.parts.headers;
+    map.clear();
+    map
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, None) | (None, one) => one,
+    }
+}
+
+/// The request's way up.
+#[derive(Debug)]
+struct Upload {
+    ending: Ending,
+    /// The whole body is queued.
+    done: bool,
+    /// Until then the body waits for the upstream's word.
+    held: Option<Instant>,
+    /// The upstream takes nothing more; its answer may still come.
+    failed: bool,
+    /// A part of the body is queued.
+    queued: bool,
+}
+
+impl Upload {
+    /// Moves what can be moved; whether anything was.
+    fn poll(
+        &mut self,
+        link: &mut Link,
+        body: &mut Replay<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, BodyError> {
+        if self.failed {
+            return Ok(false);
+        }
+        let mut moved = false;
+        if !self.done && !self.queued && self.held.is_none() {
+            match body.poll_next(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.done = body.is_ended();
+                    encode::frame(link, frame, self.ending, self.done);
+                    (self.queued, moved) = (true, true);
+                }
+                Poll::Ready(None) => {
+                    encode::end_of_body(link, self.ending);
+                    (self.done, moved) = (true, true);
+                }
+                Poll::Ready(Some(Err(error))) => return Err(error),
+                Poll::Pending => {}
+            }
+        }
+        match link.poll_flush(cx) {
+            Poll::Ready(Ok(())) => self.queued = false,
+            Poll::Ready(Err(_)) => self.failed = true,
+            Poll::Pending => moved = false,
+        }
+        Ok(moved)
+    }
+}
+
+fn poll_head(
+    link: &mut Link,
+    method: &Method,
+    map: &mut http::HeaderMap,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Head, Failure>> {
+    loop {
+        if !link.read.is_empty() {
+            match response::take(&mut link.read, &mut link.scan, method, map) {
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Ok(None) => {}
+                Err(malformed) => return Poll::Ready(Err(Failure::Malformed(malformed))),
+            }
+        }
+        match link.poll_fill(cx) {
+            Poll::Ready(Ok(0) | Err(_)) => {
+                return Poll::Ready(Err(Failure::Lost { begun: !link.read.is_empty() }));
+            }
+            Poll::Ready(Ok(_)) => {}
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+}
+
+/// Where a connection goes when its exchange is over.
+pub trait Home {
+    /// The exchange is over. The link comes along when it can be used again.
+    fn done(&self, link: Option<Box<Link>>, end: End);
+}
+
+/// How an answer's body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// In full.
+    Complete,
+    /// By the upstream's fault.
+    Broken,
+    /// Nobody wanted the rest.
+    Abandoned,
+}
+
+/// The body of an instance's answer, read as it is asked for.
+pub struct ResponseBody {
+    link: Option<Box<Link>>,
+    decoder: Decoder,
+    /// Silence the upstream is allowed; zero is any.
+    silence: Duration,
+    waiting: bool,
+    reusable: bool,
+    home: Option<Rc<dyn Home>>,
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").field("decoder", &self.decoder).finish_non_exhaustive()
+    }
+}
+
+/// The body that follows a head. The connection goes home at once when there is none.
+pub fn body(link: Box<Link>, answered: &Answered, silence: Duration, home: Rc<dyn Home>) -> Body {
+    let head = &answered.head;
+    let reusable = head.keep_alive && answered.uploaded;
+    let mut body = ResponseBody {
+        link: Some(link),
+        decoder: Decoder::new(head.framing, TRAILER_BYTES),
+        silence,
+        waiting: false,
+        reusable,
+        home: Some(home),
+    };
+    if body.decoder.is_done() {
+        body.finish(End::Complete);
+        return match (head.framing, head.declared) {
+            (Framing::None, Some(declared)) => Body::Declared(declared),
+            (Framing::None, None) | (Framing::Length(_) | Framing::Chunked | Framing::Close, _) => {
+                Body::Empty
+            }
+        };
+    }
+    Body::Response(body)
+}
+
+impl ResponseBody {
+    /// Whether it was read to its end.
+    pub fn is_ended(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    /// Bytes still to come, when that is known.
+    pub fn remaining(&self) -> Option<u64> {
+        self.decoder.remaining()
+    }
+
+    /// The next part of it.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(link) = self.link.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let next = poll_body(link, &mut self.decoder, (&mut self.waiting, self.silence), cx);
+        match &next {
+            Poll::Ready(Some(Err(_))) => self.finish(End::Broken),
+            Poll::Ready(_) if self.decoder.is_done() => self.finish(End::Complete),
+            Poll::Ready(_) | Poll::Pending => {}
+        }
+        next
+    }
+
+    fn finish(&mut self, end: End) {
+        let Some(home) = self.home.take() else {
+            return;
+        };
+        let link = self.link.take().filter(|link| {
+            // Bytes after the end of an answer belong to nothing that was asked.
+            end == End::Complete && self.reusable && link.read.is_empty() && !link.ended
+        });
+        home.done(link, end);
+    }
+}
+
+fn poll_body(
+    link: &mut Link,
+    decoder: &mut Decoder,
+    (waiting, silence): (&mut bool, Duration),
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    loop {
+        match decoder.take(&mut link.read) {
+            Ok(Taken::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+            Ok(Taken::Trailers(map)) => return Poll::Ready(Some(Ok(Frame::trailers(map)))),
+            Ok(Taken::End) => return Poll::Ready(None),
+            Ok(Taken::More) => {}
+            Err(malformed) => return Poll::Ready(Some(Err(BodyError::Malformed(malformed)))),
+        }
+        match link.poll_fill(cx) {
+            Poll::Ready(Ok(0)) => match decoder.closed() {
+                Ok(()) => return Poll::Ready(None),
+                Err(_) => return Poll::Ready(Some(Err(BodyError::Gone))),
+            },
+            Poll::Ready(Ok(_)) => *waiting = false,
+            Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(BodyError::Gone))),
+            Poll::Pending => {
+                if !std::mem::replace(waiting, true) {
+                    link.timer.set((!silence.is_zero()).then(|| Instant::now() + silence));
+                }
+                return link.timer.poll(cx).map(|()| Some(Err(BodyError::Silent)));
+            }
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.finish(End::Abandoned);
+    }
+}

@@ -1,0 +1,9 @@
+//! HTTP on a socket. Knows nothing of routes or services.
+
+pub mod body;
+pub mod h1;
+pub mod spare;
+pub mod timer;
+
+pub use body::{Body, BodyError};
+pub use timer::Timer;
