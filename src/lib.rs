@@ -9,3 +9,5 @@ pub mod observe;
 pub mod refusal;
 pub mod registry;
 pub mod wire;
+pub mod rewrite;
+pub mod router;

@@ -2,6 +2,7 @@
 
 pub mod kind;
 pub mod model;
+pub mod pattern;
 pub mod secret;
 
 pub use kind::{Key, Kind, Section};

@@ -1,0 +1,1 @@
+//! May change a request and its answer, never refuses.
