@@ -93,7 +93,6 @@ const PCHAR: [bool; 256] = {
     let others = b"-._~!$&'()*+,;=:@";
     let mut byte = 0;
     while byte < 256 {
-        #[expect(clippy::cast_possible_truncation, reason = "below 256")]
         let it = byte as u8;
         table[byte] = it.is_ascii_alphanumeric();
         byte += 1;

@@ -62,7 +62,6 @@ impl Names {
         self.slots[at] = key + 1;
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "only the low bits are wanted")]
     fn start(&self, hash: u64) -> usize {
         (hash ^ hash >> 32) as usize & (self.slots.len() - 1)
     }
