@@ -1,1 +1,72 @@
 //! May change a request and its answer, never refuses.
+
+pub mod forwarded;
+pub mod headers;
+pub mod hop_by_hop;
+pub mod path;
+pub mod request_id;
+mod template;
+
+use http::HeaderMap;
+use http::request::Parts;
+
+pub use self::forwarded::client_address;
+use self::path::Path;
+pub use self::request_id::RequestIds;
+use crate::config::model::{HeaderEdits, RouteConfig};
+use crate::exchange::{Client, Exchange};
+
+/// What one route changes.
+#[derive(Debug)]
+pub struct Rewrite {
+    /// Whether the upstream sees the client's Host; if not, forwarding puts the instance's in its place.
+    pub preserve_host: bool,
+    path: Path,
+    request_headers: HeaderEdits,
+    response_headers: HeaderEdits,
+}
+
+impl Rewrite {
+    /// Fails with one line when the path's rewrite does not fit the route's paths.
+    pub fn new(route: &RouteConfig) -> Result<Self, String> {
+        Ok(Self {
+            preserve_host: route.preserve_host,
+            path: Path::new(&route.path, &route.paths)?,
+            request_headers: route.request_headers.clone(),
+            response_headers: route.response_headers.clone(),
+        })
+    }
+
+    /// What the upstream gets: hop-by-hop headers go, then the client is told, then the path changes, and the operator
+    /// has the last word. `which_path` says by which of the route's paths it was found.
+    pub fn request(
+        &self,
+        parts: &mut Parts,
+        exchange: &Exchange,
+        client: &Client,
+        which_path: usize,
+    ) {
+        let headers = &mut parts.headers;
+        hop_by_hop::request(headers);
+        forwarded::apply(headers, client, exchange.address);
+        headers.insert(request_id::X_REQUEST_ID, exchange.id.clone());
+        if let Some(rewritten) = self.path.request(which_path, &parts.uri) {
+            parts.uri = rewritten.uri;
+            if let Some(prefix) = rewritten.prefix {
+                // A trusted peer may have cut off something before.
+                headers.append(forwarded::X_FORWARDED_PREFIX, prefix);
+            }
+        }
+        headers::apply(&self.request_headers, headers);
+    }
+
+    /// What the client gets of an upstream's answer.
+    pub fn response(&self, headers: &mut HeaderMap, exchange: &Exchange) {
+        hop_by_hop::response(headers);
+        headers.insert(request_id::X_REQUEST_ID, exchange.id.clone());
+        headers::apply(&self.response_headers, headers);
+    }
+}
+
+#[cfg(test)]
+mod tests;
