@@ -36,7 +36,7 @@ pub struct Config {
     pub catalogs: Vec<CatalogConfig>,
     /// In file order.
     pub registrations: Vec<RegistrationConfig>,
-    /// Every service a route names, with or without a table of its own; by name.
+    /// Every service that has a table or is named by a route; by name.
     pub services: Vec<Arc<ServiceConfig>>,
     /// In the order they were read.
     pub routes: Vec<Arc<RouteConfig>>,
@@ -70,6 +70,12 @@ pub enum LogFormat {
     Logfmt,
 }
 
+impl LogFormat {
+    /// Every format by its name.
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("text", Self::Text), ("json", Self::Json), ("logfmt", Self::Logfmt)];
+}
+
 /// Where log lines go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogTarget {
@@ -79,6 +85,12 @@ pub enum LogTarget {
     Syslog,
     /// The systemd journal.
     Journald,
+}
+
+impl LogTarget {
+    /// Every target by its name.
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("stderr", Self::Stderr), ("syslog", Self::Syslog), ("journald", Self::Journald)];
 }
 
 /// `[listen.<name>]`.
@@ -94,7 +106,8 @@ pub struct ListenerConfig {
     pub limits: Limits,
 }
 
-/// `listen.<name>.limits`: what a client may ask of a connection. Sizes are bytes; 0 connections is unlimited.
+/// `listen.<name>.limits`: what a client may ask of a connection. Sizes are bytes; 0 connections is
+/// unlimited, a zero duration none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// From the first byte of a head to its end.
@@ -298,6 +311,8 @@ impl Default for PoolConfig {
     }
 }
 
+/// How a service without `balance` is balanced.
+pub const BALANCE: &str = "round_robin";
 /// Bound on making one connection to an instance.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The whole exchange until the final answer's head.

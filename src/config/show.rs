@@ -1,0 +1,244 @@
+//! The effective configuration for people, secrets hidden.
+
+use serde_json::{Map, Value, json};
+
+use super::kind::Section;
+use super::model::{
+    CatalogConfig, Condition, Config, Endpoint, Found, HeaderEdits, HostPattern, ListenerConfig,
+    LogFormat, LogTarget, PathPattern, PathRewrite, RegistrationConfig, RouteConfig, Segment,
+    ServiceConfig,
+};
+use super::tree::{self, Node};
+use super::units::{show_duration, show_size};
+
+/// What stands for a secret.
+const HIDDEN: &str = "***";
+
+/// The effective configuration in the words of the file, defaults filled in.
+pub fn show(config: &Config) -> Value {
+    let registry = |index: usize| config.registries.get(index).map(|r| r.name.as_str());
+    json!({
+        "workers": config.workers,
+        "shutdown_grace": show_duration(config.shutdown_grace),
+        "drain_delay": show_duration(config.drain_delay),
+        "log": {
+            "level": config.log.level,
+            "format": name_of(config.log.format, &LogFormat::NAMES),
+            "target": name_of(config.log.target, &LogTarget::NAMES),
+        },
+        "trusted_proxies": config.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "listen": by_name(&config.listeners, |l| (&l.name, listener(l))),
+        "admin": config.admin.as_ref().map_or(Value::Bool(false), |admin| json!({
+            "address": admin.address.to_string(),
+            "token": admin.token.as_ref().map(|_| HIDDEN),
+        })),
+        "registry": by_name(&config.registries, |r| {
+            let mut shown = section(&r.section);
+            shown.insert("required".to_owned(), r.required.into());
+            (&r.name, Value::Object(shown))
+        }),
+        "catalog": by_name(&config.catalogs, |c| (&c.name, catalog(c, registry(c.registry)))),
+        "register": by_name(&config.registrations, |r| (&r.table, registration(r, registry(r.registry)))),
+        "service": by_name(&config.services, |s| (&s.name, service(s, &registry))),
+        "route": config.routes.iter().map(|r| route(r, config)).collect::<Vec<_>>(),
+    })
+}
+
+fn by_name<'a, T>(list: &'a [T], show: impl Fn(&'a T) -> (&'a String, Value)) -> Value {
+    let entries = list.iter().map(show).map(|(name, value)| (name.clone(), value));
+    Value::Object(entries.collect())
+}
+
+fn name_of<T: Copy + PartialEq>(value: T, names: &[(&'static str, T)]) -> &'static str {
+    names.iter().find(|(_, known)| *known == value).map_or("", |(name, _)| name)
+}
+
+fn listener(listener: &ListenerConfig) -> Value {
+    let limits = &listener.limits;
+    json!({
+        "address": listener.address.to_string(),
+        "reuse_port": listener.reuse_port,
+        "limits": {
+            "header_timeout": show_duration(limits.header_timeout),
+            "header_bytes": show_size(limits.header_bytes),
+            "headers": limits.headers,
+            "target_bytes": show_size(limits.target_bytes),
+            "idle_timeout": show_duration(limits.idle_timeout),
+            "body_timeout": show_duration(limits.body_timeout),
+            "connections": limits.connections,
+            "connections_per_client": limits.connections_per_client,
+        },
+    })
+}
+
+/// As written: what a kind makes of the rest only the kind knows.
+fn section(section: &Section) -> Map<String, Value> {
+    let secret =
+        |path: &str| section.keys().iter().any(|key| key.name == path && key.shape == "secret");
+    let mut shown = entries(section.node(), "", &secret);
+    shown.insert("kind".to_owned(), section.kind.as_str().into());
+    shown
+}
+
+fn entries(node: &Node, prefix: &str, secret: &dyn Fn(&str) -> bool) -> Map<String, Value> {
+    let entries = node.entries().unwrap_or_default().iter();
+    entries
+        .map(|entry| {
+            let path = format!("{prefix}{}", entry.key);
+            let value =
+                if secret(&path) { HIDDEN.into() } else { value(&entry.value, &path, secret) };
+            (entry.key.clone(), value)
+        })
+        .collect()
+}
+
+fn value(node: &Node, path: &str, secret: &dyn Fn(&str) -> bool) -> Value {
+    match &node.value {
+        tree::Value::Text(text) => without_user(text).into(),
+        tree::Value::Integer(number) => (*number).into(),
+        tree::Value::Flag(flag) => (*flag).into(),
+        tree::Value::Other(_, text) => text.as_str().into(),
+        tree::Value::List(list) => list.iter().map(|item| value(item, path, secret)).collect(),
+        tree::Value::Table(_) => Value::Object(entries(node, &format!("{path}."), secret)),
+    }
+}
+
+/// A URL without the name and password that may stand in it.
+fn without_user(text: &str) -> String {
+    match (text.find("://"), text.rfind('@')) {
+        (Some(from), Some(to)) if from + 3 < to => {
+            format!("{}{HIDDEN}{}", &text[..from + 3], &text[to..])
+        }
+        _ => text.to_owned(),
+    }
+}
+
+fn catalog(catalog: &CatalogConfig, registry: Option<&str>) -> Value {
+    let (before, after) = &catalog.path;
+    json!({
+        "registry": registry,
+        "path": format!("{before}{{service}}{after}"),
+        "tag": catalog.tag,
+        "exclude": catalog.exclude,
+    })
+}
+
+fn registration(registration: &RegistrationConfig, registry: Option<&str>) -> Value {
+    json!({
+        "registry": registry,
+        "name": registration.name,
+        "address": registration.address.to_string(),
+        "tags": registration.tags,
+        "check": registration.check,
+    })
+}
+
+fn service<'a>(service: &ServiceConfig, registry: &dyn Fn(usize) -> Option<&'a str>) -> Value {
+    let pool = &service.pool;
+    let mut shown = json!({
+        "balance": service.balance,
+        "connect_timeout": show_duration(service.connect_timeout),
+        "pool": {
+            "idle_timeout": show_duration(pool.idle_timeout),
+            "idle": pool.idle,
+            "connections": pool.connections,
+            "pending": pool.pending,
+            "max_age": show_duration(pool.max_age),
+        },
+    });
+    match &service.found {
+        Found::Written(list) => shown["endpoints"] = list.iter().map(endpoint).collect(),
+        Found::Registry { registry: index, name, tags, passing_only } => {
+            shown["registry"] = registry(*index).into();
+            shown["name"] = name.as_str().into();
+            shown["tags"] = tags.as_slice().into();
+            shown["passing_only"] = (*passing_only).into();
+        }
+    }
+    shown
+}
+
+fn endpoint(endpoint: &Endpoint) -> Value {
+    json!({
+        "address": format!("{}://{}", endpoint.scheme.as_str(), endpoint.address),
+        "weight": endpoint.weight,
+        "zone": endpoint.zone,
+    })
+}
+
+fn route(route: &RouteConfig, config: &Config) -> Value {
+    let conditions = |list: &mut dyn Iterator<Item = (String, &Condition)>| -> Value {
+        Value::Object(list.map(|(name, one)| (name, condition(one))).collect())
+    };
+    let listeners = route.listen.iter().filter_map(|index| config.listeners.get(*index));
+    let mut shown = json!({
+        "name": route.name,
+        "source": route.source,
+        "path": route.paths.iter().map(path).collect::<Vec<_>>(),
+        "hosts": route.hosts.iter().map(host).collect::<Vec<_>>(),
+        "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
+        "headers": conditions(&mut route.headers.iter().map(|(n, c)| (n.to_string(), c))),
+        "query": conditions(&mut route.query.iter().map(|(n, c)| (n.clone(), c))),
+        "listen": listeners.map(|listener| listener.name.as_str()).collect::<Vec<_>>(),
+        "priority": route.priority,
+        "service": route.service,
+        "strip_prefix": route.path == PathRewrite::StripPrefix,
+        "preserve_host": route.preserve_host,
+        "timeout": show_duration(route.timeout),
+        "idle_timeout": show_duration(route.idle_timeout),
+        "request_headers": edits(&route.request_headers),
+        "response_headers": edits(&route.response_headers),
+    });
+    if let PathRewrite::Template(template) = &route.path {
+        shown["rewrite"] = template.as_str().into();
+    }
+    shown
+}
+
+/// A path as it is written.
+pub fn path(path: &PathPattern) -> String {
+    let joined = |segments: &[Segment]| -> String {
+        let each = segments.iter().map(|segment| match segment {
+            Segment::Literal(text) => format!("/{text}"),
+            Segment::Capture(name) => format!("/{{{name}}}"),
+        });
+        each.collect()
+    };
+    match path {
+        PathPattern::Exact(segments) if segments.is_empty() => "/".to_owned(),
+        PathPattern::Exact(segments) => joined(segments),
+        PathPattern::Prefix(segments) => format!("{}/*", joined(segments)),
+        PathPattern::Regex(source) => format!("~{source}"),
+    }
+}
+
+/// A host as it is written.
+pub fn host(host: &HostPattern) -> String {
+    match host {
+        HostPattern::Exact(name) => name.clone(),
+        HostPattern::Suffix(labels) => format!("*{labels}"),
+    }
+}
+
+fn condition(condition: &Condition) -> Value {
+    match condition {
+        Condition::Equals(text) => text.as_str().into(),
+        Condition::Matches(source) => format!("~{source}").into(),
+        Condition::Present => true.into(),
+        Condition::Absent => false.into(),
+    }
+}
+
+fn edits(edits: &HeaderEdits) -> Value {
+    let values = |list: &[(http::HeaderName, http::HeaderValue)]| -> Value {
+        let each = list.iter().map(|(name, value)| {
+            (name.to_string(), Value::from(String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        });
+        Value::Object(each.collect())
+    };
+    json!({
+        "set": values(&edits.set),
+        "add": values(&edits.add),
+        "remove": edits.remove.iter().map(http::HeaderName::as_str).collect::<Vec<_>>(),
+    })
+}
