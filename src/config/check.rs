@@ -77,8 +77,8 @@ pub(super) fn check(
     config.registries = registries::registries(main, kinds, problems);
     let scope = Scope {
         kinds,
-        listeners: config.listeners.iter().map(|listener| listener.name.clone()).collect(),
-        registries: config.registries.iter().map(|registry| registry.name.clone()).collect(),
+        listeners: names(main, "listen"),
+        registries: names(main, "registry"),
         route_defaults: defaults(main, "route", &routes::NOT_INHERITED, problems),
         service_defaults: defaults(main, "service", &services::NOT_INHERITED, problems),
     };
@@ -211,9 +211,15 @@ pub(super) fn named<'a>(node: &'a Node, key: &str, problems: &mut Problems) -> V
     for entry in others {
         let what = entry.value.what();
         let message = format!("`{key}.{}` must be a table, not {what}", entry.key);
-        problems.push(&entry.value.place, message, format!("like [{key}.{}]", entry.key));
+        let hint = format!("each table under `{key}` has a name of its own: [{key}.name]");
+        problems.push(&entry.value.place, message, hint);
     }
     tables
+}
+
+/// Also of tables that are wrong, so that nothing that names them is called wrong as well.
+fn names(main: &Node, key: &str) -> Vec<String> {
+    named(main, key, &mut Problems::new()).into_iter().map(|entry| entry.key.clone()).collect()
 }
 
 /// The tables by name under one key of all files; a name in two of them is a problem.

@@ -23,7 +23,7 @@ impl fmt::Display for Problem {
         let line = self.place.line().to_string();
         let margin = " ".repeat(line.len());
         writeln!(f, "{}: {}", self.place, self.message)?;
-        writeln!(f, "  {line} | {text}")?;
+        writeln!(f, "{}", format!("  {line} | {text}").trim_end())?;
         writeln!(f, "  {margin} | {carets}")?;
         if let Some(hint) = &self.hint {
             writeln!(f, "  {margin} = hint: {hint}")?;

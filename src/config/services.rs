@@ -287,8 +287,9 @@ pub(super) fn host_port(text: &str, usual: Option<u16>) -> Result<HostPort, &'st
     };
     let port = match (rest.strip_prefix(':'), usual) {
         (Some(port), _) if port.bytes().all(|b| b.is_ascii_digit()) => port.parse().ok(),
+        (None, None) if rest.is_empty() => return Err("the port is missing"),
         (None, usual) if rest.is_empty() => usual,
-        _ => None,
+        _ => return Err("this is not a host and a port"),
     };
     let port = port.filter(|port| *port != 0).ok_or("the port must be 1 to 65535")?;
     Ok(HostPort { host: host.to_ascii_lowercase(), port })

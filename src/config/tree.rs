@@ -115,11 +115,18 @@ pub(super) fn parse(
 fn syntax(source: &Arc<Source>, mut errors: Vec<(String, Range<usize>)>, problems: &mut Problems) {
     errors.sort_by_key(|(_, span)| span.start);
     let mut broken = false;
+    let mut echo = 0;
     for (message, span) in errors {
         let place = Place::new(source, span.clone());
         if message == "duplicate key" {
-            if broken {
+            if broken || span.start < echo {
                 continue;
+            }
+            // The keys of a doubled table are mostly doubled too.
+            let line = source.text()[..span.start].rfind('\n').map_or(0, |i| i + 1);
+            if source.text()[line..].trim_start().starts_with('[') {
+                let next = source.text()[span.start..].find("\n[");
+                echo = next.map_or(source.text().len(), |i| span.start + i);
             }
             let name = source.text().get(span.clone()).unwrap_or_default();
             let also = earlier(source.text(), span)
@@ -128,6 +135,13 @@ fn syntax(source: &Arc<Source>, mut errors: Vec<(String, Range<usize>)>, problem
             problems.push(&place, format!("`{name}` is written twice{also}"), None);
         } else if !broken {
             broken = true;
+            let message = match message.as_str() {
+                // What the parser says when there is nothing at all.
+                text if span.is_empty() && text.starts_with("string values") => {
+                    "a value is missing"
+                }
+                text => text,
+            };
             problems.push(&place, format!("not TOML: {message}"), None);
         }
     }
