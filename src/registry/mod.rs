@@ -3,10 +3,19 @@
 //! A registry emits complete sets, never deltas; the latest value wins; an error keeps the last good set and marks it
 //! stale. To add one: write its file, add its line to `KINDS`.
 
+pub mod consul;
+mod fixed;
+mod http;
+mod ledger;
+mod pace;
+pub mod tls;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::watch;
+
+pub use fixed::Fixed;
 
 use crate::config::model::{Endpoint, HostPort};
 
@@ -46,6 +55,23 @@ pub struct Found {
     pub state: State,
 }
 
+impl Found {
+    /// Nothing was heard yet.
+    pub fn pending() -> Self {
+        Self { endpoints: Arc::default(), state: State::Pending }
+    }
+
+    /// What the registry says now.
+    pub fn live(endpoints: Vec<Endpoint>) -> Self {
+        Self { endpoints: endpoints.into(), state: State::Live }
+    }
+
+    /// The same set after a failure; none when that changes nothing.
+    fn staled(&self, why: &str) -> Option<Self> {
+        Some(Self { endpoints: Arc::clone(&self.endpoints), state: self.state.staled(why)? })
+    }
+}
+
 /// Which services a catalog wants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CatalogQuery {
@@ -62,6 +88,13 @@ pub struct Names {
     pub state: State,
 }
 
+impl Names {
+    /// Nothing was heard yet.
+    pub fn pending() -> Self {
+        Self { services: Arc::default(), state: State::Pending }
+    }
+}
+
 /// How far a set can be believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -76,6 +109,20 @@ pub enum State {
         /// The newest error in one line.
         reason: String,
     },
+}
+
+impl State {
+    /// The state after a failure; none when that changes nothing. A set that was never heard stays pending: there is no
+    /// good one to fall back to.
+    fn staled(&self, why: &str) -> Option<Self> {
+        let since = match self {
+            Self::Pending => return None,
+            Self::Live => SystemTime::now(),
+            Self::Stale { reason, .. } if reason == why => return None,
+            Self::Stale { since, .. } => *since,
+        };
+        Some(Self::Stale { since, reason: why.to_owned() })
+    }
 }
 
 /// What to register.

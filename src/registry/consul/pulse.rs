@@ -1,0 +1,94 @@
+//! Whether the agent answers at all: one small question every few seconds, so that an agent that hangs is noticed while
+//! every other question is being held, and so that one that is away is asked by one task instead of by all.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use super::Core;
+use super::agent::{Agent, Trouble};
+
+/// Between two questions while it answers.
+const BEAT: Duration = Duration::from_secs(3);
+/// Bound on an answer.
+const LATE: Duration = Duration::from_secs(3);
+/// Between two questions while it does not.
+const RETRY: Duration = Duration::from_secs(1);
+/// Between two questions, at least, however many queries fail.
+const DOUBT: Duration = Duration::from_millis(200);
+
+/// The agent's pulse; alive until the contrary is known.
+pub(super) struct Pulse {
+    /// Why there is none.
+    lost: watch::Sender<Option<String>>,
+    doubt: Notify,
+}
+
+impl Pulse {
+    pub(super) fn new() -> Self {
+        Self { lost: watch::Sender::new(None), doubt: Notify::new() }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.borrow().is_some()
+    }
+
+    /// Ends when the agent answers.
+    pub(super) async fn back(&self) {
+        // Cannot fail: the sender is ours.
+        self.lost.subscribe().wait_for(Option::is_none).await.ok();
+    }
+
+    /// Ends when the agent does not answer, with the reason.
+    pub(super) async fn lost(&self) -> String {
+        let mut lost = self.lost.subscribe();
+        let why = lost.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        // Cannot be none: the sender is ours, and the value was just seen.
+        why.unwrap_or_default()
+    }
+
+    /// A query failed: look now.
+    pub(super) fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+
+    /// Feels the pulse until nobody needs it any more.
+    pub(super) async fn feel(pulse: Arc<Self>, served: Weak<Core>) {
+        loop {
+            // Not held across the pause: the pulse must not keep alive what it serves.
+            let Some(core) = served.upgrade() else { return };
+            pulse.note(&core, probe(&core.agent).await);
+            drop(core);
+            if pulse.is_lost() {
+                tokio::time::sleep(RETRY.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+            } else {
+                tokio::time::sleep(DOUBT).await;
+                tokio::time::timeout(BEAT - DOUBT, pulse.doubt.notified()).await.ok();
+            }
+        }
+    }
+
+    fn note(&self, core: &Core, result: Result<(), Trouble>) {
+        let why = result.err().map(|trouble| trouble.to_string());
+        core.ledger.beat(why.as_deref());
+        let before = self.lost.send_replace(why.clone());
+        let (registry, agent) = (core.name.as_str(), core.agent.address());
+        match (before, why) {
+            (None, Some(error)) => {
+                tracing::warn!(registry, agent, error, "no answer; the last good sets stay");
+            }
+            (Some(_), None) => tracing::info!(registry, agent, "answers again"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+}
+
+/// Any answer will do: the question needs no token, and a proxy before the agent may refuse it.
+async fn probe(agent: &Agent) -> Result<(), Trouble> {
+    let asked = agent.ask("/v1/status/leader?");
+    match tokio::time::timeout(LATE, asked).await {
+        Ok(result) => result.map(drop),
+        Err(_) => Err(Trouble::Away(format!("the agent has been silent for {LATE:?}"))),
+    }
+}

@@ -1,0 +1,179 @@
+//! The control plane's HTTP client: a deadline over head and body, a bound on the body, and on the connections.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::{Client as Legacy, Error as LegacyError};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower_service::Service;
+
+use super::tls;
+
+/// Bound on making one connection.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Connections kept for the next call; short, because a long poll reuses its own at once.
+const IDLE: usize = 4;
+
+/// Speaks HTTP/1.1 to one server. Cheap to clone; clones share their connections.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    legacy: Legacy<HttpsConnector<Capped>, Full<Bytes>>,
+    body: usize,
+}
+
+/// Why there is no answer. One line each, fit for an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum CallError {
+    /// No connection, or a broken one.
+    Unreachable(String),
+    /// No complete answer within this time.
+    Late(Duration),
+    /// The answer's body is longer than this many bytes.
+    TooLong(usize),
+}
+
+impl std::fmt::Display for CallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreachable(why) => f.write_str(why),
+            Self::Late(time) => write!(f, "no complete answer within {time:?}"),
+            Self::TooLong(bytes) => write!(f, "the answer is longer than {bytes} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+impl Client {
+    /// A client that never has more than `connections` open, and takes answers of up to `body` bytes.
+    pub(super) fn new(
+        tls: &tls::Settings,
+        connections: usize,
+        body: usize,
+    ) -> Result<Self, tls::Problem> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(CONNECT));
+        http.set_nodelay(true);
+        http.set_keepalive(Some(Duration::from_secs(15)));
+        let capped = Capped { http, free: Arc::new(Semaphore::new(connections)) };
+        let connector = tls.connector(capped)?;
+        let legacy = Legacy::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(20))
+            .pool_max_idle_per_host(IDLE)
+            .build(connector);
+        Ok(Self { legacy, body })
+    }
+
+    /// Sends one request and takes its whole answer, whatever its status.
+    pub(super) async fn call(
+        &self,
+        request: Request<Full<Bytes>>,
+        within: Duration,
+    ) -> Result<Response<Bytes>, CallError> {
+        let exchange = async {
+            let answer = self.legacy.request(request).await.map_err(|e| broken(&e))?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, self.body).collect().await.map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    CallError::TooLong(self.body)
+                } else {
+                    CallError::Unreachable(format!("the answer broke off: {error}"))
+                }
+            })?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        tokio::time::timeout(within, exchange).await.unwrap_or(Err(CallError::Late(within)))
+    }
+}
+
+/// The innermost cause says what happened; the outer ones only that something did.
+fn broken(error: &LegacyError) -> CallError {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let stage = if error.is_connect() { "cannot connect" } else { "the connection broke" };
+    CallError::Unreachable(format!("{stage}: {cause}"))
+}
+
+/// A connector whose connections, idle ones included, are bounded in number: each holds a permit while it lives. A
+/// call that finds none free waits for one, or for an idle connection, whichever comes first.
+#[derive(Clone, Debug)]
+pub(super) struct Capped {
+    http: HttpConnector,
+    free: Arc<Semaphore>,
+}
+
+impl Service<Uri> for Capped {
+    type Response = Permitted;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Permitted, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.http.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        // The clone is the one that was polled ready, as the Service contract asks.
+        let spare = self.http.clone();
+        let mut http = std::mem::replace(&mut self.http, spare);
+        let free = Arc::clone(&self.free);
+        Box::pin(async move {
+            let permit = free.acquire_owned().await?;
+            Ok(Permitted { stream: http.call(uri).await?, _permit: permit })
+        })
+    }
+}
+
+/// A connection and its share of the bound.
+pub(super) struct Permitted {
+    stream: TokioIo<TcpStream>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connection for Permitted {
+    fn connected(&self) -> Connected {
+        self.stream.connected()
+    }
+}
+
+impl Read for Permitted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl Write for Permitted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

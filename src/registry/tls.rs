@@ -1,0 +1,147 @@
+//! TLS towards a registry: whom to believe, and what to show.
+
+use std::sync::Arc;
+
+use hyper_rustls::{
+    ConfigBuilderExt, FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder,
+};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use super::http::Capped;
+use crate::config::Secret;
+
+/// How a registry is spoken to under `https://`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether the scheme is `https`; nothing else here matters when it is not.
+    pub on: bool,
+    /// Certificates to believe, PEM; none means the system's.
+    pub ca: Option<Vec<u8>>,
+    /// The client's certificate chain and its key, PEM.
+    pub identity: Option<(Vec<u8>, Secret)>,
+    /// The name the server's certificate must hold; none means the address's.
+    pub server_name: Option<String>,
+    /// Whether the server's certificate is checked at all.
+    pub verify: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { on: false, ca: None, identity: None, server_name: None, verify: true }
+    }
+}
+
+/// What is wrong with the settings, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem(pub String);
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+fn problem(what: &str, why: impl std::fmt::Display) -> Problem {
+    Problem(format!("{what}: {why}"))
+}
+
+impl Settings {
+    pub(super) fn connector(&self, tcp: Capped) -> Result<HttpsConnector<Capped>, Problem> {
+        let builder = HttpsConnectorBuilder::new().with_tls_config(self.client()?).https_or_http();
+        let builder = match &self.server_name {
+            Some(name) => {
+                let name = ServerName::try_from(name.clone())
+                    .map_err(|e| problem("tls.server_name", e))?;
+                builder.with_server_name_resolver(FixedServerNameResolver::new(name))
+            }
+            None => builder,
+        };
+        Ok(builder.enable_http1().wrap_connector(tcp))
+    }
+
+    fn client(&self) -> Result<ClientConfig, Problem> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| problem("tls", e))?;
+        let builder = if !self.verify {
+            let unchecked = Arc::new(Unchecked(provider));
+            builder.dangerous().with_custom_certificate_verifier(unchecked)
+        } else if let Some(pem) = &self.ca {
+            builder.with_root_certificates(roots(pem)?)
+        } else if self.on {
+            builder.with_native_roots().map_err(|e| problem("the system's certificates", e))?
+        } else {
+            builder.with_root_certificates(RootCertStore::empty())
+        };
+        let Some((chain, key)) = &self.identity else {
+            return Ok(builder.with_no_client_auth());
+        };
+        let chain = certificates("tls.certificate", chain)?;
+        let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes())
+            .map_err(|e| problem("tls.key", e))?;
+        builder.with_client_auth_cert(chain, key).map_err(|e| problem("tls.certificate", e))
+    }
+}
+
+fn roots(pem: &[u8]) -> Result<RootCertStore, Problem> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates("tls.ca", pem)? {
+        store.add(certificate).map_err(|e| problem("tls.ca", e))?;
+    }
+    Ok(store)
+}
+
+fn certificates(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|e| problem(key, e))?;
+    if found.is_empty() { Err(problem(key, "holds no certificate")) } else { Ok(found) }
+}
+
+/// `verify = false`: whoever answers is believed, but must still prove that it holds the key it shows.
+#[derive(Debug)]
+struct Unchecked(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
