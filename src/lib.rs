@@ -1,6 +1,8 @@
 //! frontgate: an API gateway and reverse proxy. The modules in the order a request meets them.
 
+pub mod admin;
 pub mod assemble;
+pub mod cli;
 pub mod config;
 pub mod exchange;
 pub mod forward;

@@ -1,0 +1,207 @@
+//! `/services`: where each sends its exchanges, and how that goes.
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use serde_json::{Map, Value, json};
+
+use super::Admin;
+use super::answer::{Answer, Refused};
+use super::time::rfc3339;
+use crate::assemble::World;
+use crate::config::model::{Found, ServiceConfig};
+use crate::forward::Service;
+use crate::forward::service::{InstanceSnapshot, Snapshot, Source};
+
+/// Every service, in the order of the table.
+pub(super) async fn all(State(admin): State<Admin>) -> Json<Value> {
+    let table = admin.world.table.borrow().clone();
+    let services: Vec<Value> =
+        table.services.iter().map(|service| one_of(&admin.world, service)).collect();
+    Json(json!({"services": services}))
+}
+
+/// One service; a catalog's name may be written with its slash or with `%2F`.
+pub(super) async fn one(
+    State(admin): State<Admin>,
+    name: Result<Path<String>, PathRejection>,
+) -> Answer {
+    let Path(name) = name?;
+    let table = admin.world.table.borrow().clone();
+    match table.services.iter().find(|service| service.config.name == name) {
+        Some(service) => Ok(Json(one_of(&admin.world, service))),
+        None => Err(Refused::NotFound(format!("there is no service {name:?}"))),
+    }
+}
+
+fn one_of(world: &World, service: &Service) -> Value {
+    let registry = match &service.config.found {
+        Found::Written(_) => None,
+        Found::Registry { registry, .. } => world.config.registries.get(*registry),
+    };
+    let registry = registry.map(|registry| registry.name.as_str());
+    shown(&service.config, registry, &service.snapshot())
+}
+
+fn shown(config: &ServiceConfig, registry: Option<&str>, snapshot: &Snapshot) -> Value {
+    let (source, stale_since, last_error) = match &snapshot.source {
+        Source::Static => ("static", None, None),
+        Source::Pending => ("pending", None, None),
+        Source::Live => ("live", None, None),
+        Source::Stale { since, reason } => ("stale", Some(rfc3339(*since)), Some(reason)),
+    };
+    let attempts: Map<String, Value> = snapshot
+        .attempts
+        .iter()
+        .map(|(result, count)| ((*result).into(), (*count).into()))
+        .collect();
+    let sum = |of: fn(&InstanceSnapshot) -> u64| snapshot.instances.iter().map(of).sum::<u64>();
+    json!({
+        "name": config.name,
+        "registry": registry,
+        "balance": config.balance,
+        "state": state(snapshot),
+        "source": source,
+        "stale_since": stale_since,
+        "last_error": last_error,
+        "in_flight": sum(|instance| instance.in_flight),
+        "requests": sum(|instance| instance.requests),
+        "failures": sum(|instance| instance.failures),
+        "attempts": attempts,
+        "instances": snapshot.instances.iter().map(instance).collect::<Vec<_>>(),
+    })
+}
+
+/// `empty` without an instance to send to, `degraded` on a set that may be out of date, else `ok`. An instance that
+/// left the set and finishes what it has is missed by nobody.
+fn state(snapshot: &Snapshot) -> &'static str {
+    if snapshot.instances.iter().all(|instance| instance.draining) {
+        return "empty";
+    }
+    match snapshot.source {
+        Source::Stale { .. } => "degraded",
+        Source::Static | Source::Pending | Source::Live => "ok",
+    }
+}
+
+fn instance(instance: &InstanceSnapshot) -> Value {
+    json!({
+        "address": instance.endpoint.address.to_string(),
+        "scheme": instance.endpoint.scheme.as_str(),
+        "weight": instance.endpoint.weight,
+        "zone": instance.endpoint.zone,
+        "state": instance_state(instance),
+        "health": "off",
+        "breaker": "off",
+        "drained_until": null,
+        "in_flight": instance.in_flight,
+        "requests": instance.requests,
+        "failures": instance.failures,
+        "connections": {
+            "active": instance.active_connections,
+            "idle": instance.idle_connections,
+        },
+    })
+}
+
+/// The words for what an instance is good for now.
+pub(super) fn instance_state(instance: &InstanceSnapshot) -> &'static str {
+    if instance.draining { "draining" } else { "ready" }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::config::model::{Endpoint, HostPort, PoolConfig, Scheme};
+
+    fn config() -> ServiceConfig {
+        ServiceConfig {
+            name: "consul/orders".into(),
+            found: Found::Written(Vec::new()),
+            balance: "round_robin".into(),
+            connect_timeout: Duration::from_secs(1),
+            pool: PoolConfig::default(),
+            source: None,
+        }
+    }
+
+    fn one_instance(draining: bool) -> InstanceSnapshot {
+        InstanceSnapshot {
+            endpoint: Endpoint {
+                scheme: Scheme::Http,
+                address: HostPort { host: "::1".into(), port: 8080 },
+                weight: 3,
+                zone: Some("a".into()),
+            },
+            in_flight: 1,
+            requests: 10,
+            failures: 2,
+            active_connections: 1,
+            idle_connections: 4,
+            draining,
+        }
+    }
+
+    fn snapshot(source: Source, instances: Vec<InstanceSnapshot>) -> Snapshot {
+        Snapshot { source, instances, attempts: vec![("ok", 8), ("connect", 2)] }
+    }
+
+    #[test]
+    fn a_stale_service_shows_all_that_is_known() {
+        let source = Source::Stale {
+            since: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
+            reason: "connection refused".into(),
+        };
+        let snapshot = snapshot(source, vec![one_instance(false)]);
+        assert_eq!(
+            shown(&config(), Some("consul"), &snapshot),
+            json!({
+                "name": "consul/orders",
+                "registry": "consul",
+                "balance": "round_robin",
+                "state": "degraded",
+                "source": "stale",
+                "stale_since": "1970-01-01T00:00:01.000Z",
+                "last_error": "connection refused",
+                "in_flight": 1,
+                "requests": 10,
+                "failures": 2,
+                "attempts": {"ok": 8, "connect": 2},
+                "instances": [{
+                    "address": "[::1]:8080",
+                    "scheme": "http",
+                    "weight": 3,
+                    "zone": "a",
+                    "state": "ready",
+                    "health": "off",
+                    "breaker": "off",
+                    "drained_until": null,
+                    "in_flight": 1,
+                    "requests": 10,
+                    "failures": 2,
+                    "connections": {"active": 1, "idle": 4},
+                }],
+            })
+        );
+    }
+
+    #[test]
+    fn a_written_service_has_null_for_what_only_a_registry_has() {
+        let shown = shown(&config(), None, &snapshot(Source::Static, vec![one_instance(false)]));
+        assert_eq!(shown["registry"], Value::Null);
+        assert_eq!(shown["stale_since"], Value::Null);
+        assert_eq!(shown["last_error"], Value::Null);
+        assert_eq!(shown["source"], "static");
+        assert_eq!(shown["state"], "ok");
+    }
+
+    #[test]
+    fn only_draining_instances_or_none_leave_a_service_empty() {
+        let of = |instances| state(&snapshot(Source::Live, instances));
+        assert_eq!(of(vec![]), "empty");
+        assert_eq!(of(vec![one_instance(true)]), "empty");
+        assert_eq!(of(vec![one_instance(true), one_instance(false)]), "ok");
+    }
+}
