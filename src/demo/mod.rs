@@ -1,0 +1,7 @@
+//! Sample backends: something to put behind the gateway.
+
+pub mod addsvc;
+pub mod backend;
+pub mod stringsvc;
+
+pub use backend::{Backend, Sample};
