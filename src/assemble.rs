@@ -1,14 +1,20 @@
 //! Config → gateway; keeps the running state of everything whose config is equal.
 
+mod follow;
+mod table;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use tokio::sync::watch;
 
-use crate::config::Config;
+pub use follow::Followed;
+
+use crate::config::{Config, Kinds, Loaded, Problems};
 use crate::gateway::Table;
 use crate::registry::Registry;
+use crate::{forward, registry};
 
 /// The running whole, as the control plane sees it.
 pub struct World {
@@ -23,16 +29,59 @@ pub struct World {
     /// Listeners by name with the address they got; set once they are bound.
     pub listeners: Vec<(String, SocketAddr)>,
     /// Open client connections by listener.
-    pub connections: Vec<AtomicU64>,
+    pub connections: Arc<[AtomicU64]>,
 }
 
 /// Where the process stands in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Serving.
     Serving,
     /// Readiness fails, answers carry `connection: close`.
     Draining,
-    /// The listeners close, exchanges finish.
+    /// Listeners close once nobody new comes, connections once nothing goes on.
     Closing,
+    /// What is left is closed.
+    Over,
+}
+
+/// The kinds that a configuration may name.
+pub fn kinds() -> Kinds<'static> {
+    Kinds { registries: registry::INFOS, balancers: forward::balance::INFOS }
+}
+
+/// Everything about a good configuration that only the parts can find wrong.
+pub fn check(loaded: &Loaded) -> Problems {
+    let mut problems = Problems::new();
+    registries(&loaded.config, &mut problems);
+    table::check(loaded, &mut problems);
+    problems
+}
+
+/// The registries a configuration names, in its order; problems where one cannot be built.
+pub fn registries(config: &Config, problems: &mut Problems) -> Vec<Arc<dyn Registry>> {
+    config
+        .registries
+        .iter()
+        .filter_map(|written| registry::build(&written.section, problems))
+        .collect()
+}
+
+impl World {
+    /// What a configuration describes, not yet moving: [`World::follow`] starts that.
+    pub fn new(
+        config: Config,
+        registries: Vec<Arc<dyn Registry>>,
+        listeners: Vec<(String, SocketAddr)>,
+    ) -> Result<Self, String> {
+        let first = table::build(&config, &vec![Vec::new(); config.catalogs.len()], None)?;
+        Ok(Self {
+            registries,
+            table: watch::channel(Arc::new(first)).0,
+            phase: watch::channel(Phase::Serving).0,
+            connections: listeners.iter().map(|_| AtomicU64::new(0)).collect(),
+            listeners,
+            config: Arc::new(config),
+        })
+    }
 }

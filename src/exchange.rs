@@ -3,9 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method};
+use http::header::{ACCEPT, ALLOW};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 
-use crate::refusal::Refusal;
+use crate::refusal::{Blame, Refusal};
+use crate::wire::Body;
 
 /// What is known of the peer of a connection; made once per connection.
 #[derive(Clone, Debug)]
@@ -41,15 +43,70 @@ pub struct Exchange {
     pub refusal: Option<Refusal>,
     /// Methods a route takes, when none takes this one.
     pub allow: Option<HeaderValue>,
-    /// Whether the client asks for JSON.
-    pub json: bool,
     /// Attempts at instances, the first included.
     pub attempts: u32,
     /// Attempts beyond the first, by reason.
     pub retries: [u8; RetryReason::ALL.len()],
 }
 
+/// The name under which an id travels.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+impl Client {
+    /// What is known of a peer that was just accepted.
+    pub fn new(peer: SocketAddr, listener: usize, port: u16, trusted: bool) -> Self {
+        let value = |text: String| {
+            // Addresses and numbers are always values.
+            HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+        };
+        Self {
+            peer,
+            peer_value: value(peer.ip().to_canonical().to_string()),
+            trusted,
+            listener,
+            port_value: value(port.to_string()),
+            tls: false,
+        }
+    }
+}
+
 impl Exchange {
+    /// At the moment its head is complete.
+    pub fn begin(client: &Client, method: Method, id: HeaderValue) -> Self {
+        Self {
+            id,
+            address: client.peer.ip().to_canonical(),
+            route: None,
+            method,
+            began: Instant::now(),
+            refusal: None,
+            allow: None,
+            attempts: 0,
+            retries: [0; RetryReason::ALL.len()],
+        }
+    }
+
+    /// The gateway answers by itself.
+    pub fn refuse(&mut self, refusal: Refusal, headers: &HeaderMap) -> Response<Body> {
+        self.refusal = Some(refusal);
+        let mut response = refusal.answer(&self.id, wants_json(headers));
+        response.headers_mut().insert(REQUEST_ID, self.id.clone());
+        if let Some(allow) = self.allow.take() {
+            response.headers_mut().insert(ALLOW, allow);
+        }
+        response
+    }
+
+    /// How it ended, when its answer was written in full.
+    pub fn fate(&self) -> Fate {
+        match self.refusal.map(|refusal| (refusal, refusal.blame())) {
+            None => Fate::Answered,
+            Some((Refusal::UpstreamTimeout, _)) => Fate::TimedOut,
+            Some((_, Blame::Upstream)) => Fate::UpstreamFailed,
+            Some((_, Blame::Client | Blame::Gateway)) => Fate::Refused,
+        }
+    }
+
     /// An attempt was followed by another.
     pub fn retried(&mut self, reason: Option<RetryReason>) {
         if let Some(reason) = reason {
@@ -125,4 +182,35 @@ pub struct Ending {
     pub fate: Fate,
     /// From the complete request head to the last byte of the answer.
     pub took: Duration,
+}
+
+/// Whether a client names JSON as something it takes.
+fn wants_json(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').any(|range| {
+            let kind = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            kind == "application/json" || kind.ends_with("+json")
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_names_json_gets_it() {
+        for (accept, json) in [
+            ("application/json", true),
+            ("text/html, Application/JSON;q=0.5", true),
+            ("application/problem+json", true),
+            ("*/*", false),
+            ("text/json-like", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(wants_json(&headers), json, "{accept}");
+        }
+        assert!(!wants_json(&HeaderMap::new()));
+    }
 }

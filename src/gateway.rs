@@ -1,20 +1,35 @@
 //! ★ Start here: what the gateway is, and every stage a request meets, in order.
 
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
+use http::Response;
+use http::request::Parts;
+use ipnet::IpNet;
+
 use crate::config::model::RouteConfig;
-use crate::forward::Service;
+use crate::exchange::{Client, Ending, Exchange};
+use crate::forward::{self, Call, Local, Service};
 use crate::observe::numbers::RouteNumbers;
+use crate::refusal::Refusal;
+use crate::rewrite::{self, RequestIds, Rewrite};
+use crate::router::{Ask, Outcome, Router};
+use crate::wire::Body;
 
 /// Routes and services, shared by all workers; replaced whole when either changes.
 #[derive(Debug)]
 pub struct Table {
-    /// Index 0 .. n; an exchange's `route` is an index into it.
+    /// From a request to an index of `routes`.
+    pub router: Router<usize>,
+    /// An exchange's `route` is an index into it.
     pub routes: Vec<Arc<Route>>,
     /// Each once, by name.
     pub services: Vec<Arc<Service>>,
     /// Numbers of exchanges that found no route.
     pub unrouted: Arc<RouteNumbers>,
+    /// Peers that are believed.
+    pub trusted: Arc<[IpNet]>,
 }
 
 /// What happens to a class of requests.
@@ -26,6 +41,173 @@ pub struct Route {
     pub label: String,
     /// Index into [`Table::services`].
     pub service: usize,
+    /// What it changes.
+    pub rewrite: Rewrite,
     /// Its counters; the routes of one catalog share theirs.
     pub numbers: Arc<RouteNumbers>,
+}
+
+/// One worker's gateway: the shared table with this worker's connections. An exchange keeps the one it began with.
+#[derive(Debug)]
+pub struct Gateway {
+    /// What all workers share.
+    pub table: Arc<Table>,
+    locals: Vec<Rc<Local>>,
+    ids: Rc<RefCell<RequestIds>>,
+    kept: Rc<Cell<usize>>,
+    worker: usize,
+}
+
+/// A request whose head was read.
+#[derive(Debug)]
+pub struct Asked {
+    /// Method, target, version, headers.
+    pub parts: Parts,
+    /// Its body, to be read.
+    pub body: Body,
+    /// Whether the client waits for 100 before its body.
+    pub expects: bool,
+}
+
+/// Answers one request. Every stage a request can meet is a line of [`pass`], in order.
+pub async fn answer(
+    gateway: &Gateway,
+    client: &Client,
+    exchange: &mut Exchange,
+    asked: Asked,
+) -> Response<Body> {
+    let Asked { mut parts, body, expects } = asked;
+    let passed = pass(gateway, client, exchange, (&mut parts, body, expects)).await;
+    let response = passed.unwrap_or_else(|refusal| exchange.refuse(refusal, &parts.headers));
+    crate::wire::spare::give_map(parts.headers);
+    response
+}
+
+async fn pass(
+    gateway: &Gateway,
+    client: &Client,
+    exchange: &mut Exchange,
+    (parts, body, expects): (&mut Parts, Body, bool),
+) -> Result<Response<Body>, Refusal> {
+    exchange.address = gateway.address(client, parts);
+    let (route, which_path) = gateway.find(client, parts, exchange)?;
+    route.rewrite.request(parts, exchange, client, which_path);
+    let local = &gateway.locals[route.service];
+    let mut response = forward::send(local, route.call(expects), parts, body, exchange).await?;
+    route.rewrite.response(response.headers_mut(), exchange);
+    Ok(response)
+}
+
+impl Gateway {
+    /// A worker's first.
+    pub fn new(table: Arc<Table>, worker: usize) -> Self {
+        let (ids, kept) = (Rc::default(), Rc::default());
+        Self { table: Arc::clone(&table), locals: Vec::new(), ids, kept, worker }.renewed(table)
+    }
+
+    /// The same worker's for a newer table. What stays in it keeps its connections.
+    pub fn renewed(&self, table: Arc<Table>) -> Self {
+        Self {
+            locals: self.locals_of(&table),
+            table,
+            ids: Rc::clone(&self.ids),
+            kept: Rc::clone(&self.kept),
+            worker: self.worker,
+        }
+    }
+
+    fn locals_of(&self, table: &Table) -> Vec<Rc<Local>> {
+        let known: std::collections::HashMap<_, _> =
+            self.locals.iter().map(|local| (Arc::as_ptr(&local.service), local)).collect();
+        let local = |service: &Arc<Service>| match known.get(&Arc::as_ptr(service)) {
+            Some(local) => Rc::clone(local),
+            None => Rc::new(Local::new(Arc::clone(service), self.worker, Rc::clone(&self.kept))),
+        };
+        table.services.iter().map(local).collect()
+    }
+
+    /// Takes over sets of instances that have changed.
+    pub fn refresh(&self) {
+        self.locals.iter().for_each(|local| local.refresh());
+    }
+
+    /// Lets go of kept connections that are dead or too old.
+    pub fn sweep(&self, now: std::time::Instant) {
+        self.locals.iter().for_each(|local| local.sweep(now));
+    }
+
+    /// Whether a peer is believed.
+    pub fn trusts(&self, peer: std::net::IpAddr) -> bool {
+        self.table.trusted.iter().any(|net| net.contains(&peer.to_canonical()))
+    }
+
+    /// The facts of a request that begins.
+    pub fn begin(&self, client: &Client, parts: &Parts) -> Exchange {
+        let id = self.ids.borrow_mut().of(&parts.headers, client.trusted);
+        Exchange::begin(client, parts.method.clone(), id)
+    }
+
+    /// The facts of a request whose head could not be read.
+    pub fn begin_unread(&self, client: &Client) -> Exchange {
+        // An extension method no client sends: the metric counts it as `other`.
+        let method = http::Method::from_bytes(b"-").unwrap_or_default();
+        self.table.unrouted.began(self.worker);
+        Exchange::begin(client, method, self.ids.borrow_mut().fresh())
+    }
+
+    /// An exchange is over.
+    pub fn end(&self, exchange: &Exchange, ending: Ending) {
+        let numbers =
+            exchange.route.map_or(&self.table.unrouted, |at| &self.table.routes[at].numbers);
+        numbers.ended(self.worker, exchange, ending);
+    }
+
+    fn address(&self, client: &Client, parts: &Parts) -> std::net::IpAddr {
+        let peer = client.peer.ip().to_canonical();
+        if !client.trusted {
+            return peer;
+        }
+        rewrite::client_address(peer, &parts.headers, &self.table.trusted)
+    }
+
+    fn find(
+        &self,
+        client: &Client,
+        parts: &Parts,
+        exchange: &mut Exchange,
+    ) -> Result<(&Route, usize), Refusal> {
+        let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        let ask = Ask {
+            host: host.unwrap_or_default(),
+            path: parts.uri.path(),
+            query: parts.uri.query(),
+            method: &parts.method,
+            headers: &parts.headers,
+            listener: client.listener,
+        };
+        let found = match self.table.router.find(&ask) {
+            Outcome::Found { target, path } => Ok((*target, path)),
+            Outcome::WrongMethod(allow) => {
+                exchange.allow = Some(allow.value());
+                Err(Refusal::MethodNotAllowed)
+            }
+            Outcome::None => Err(Refusal::NoRoute),
+        };
+        exchange.route = found.ok().map(|(at, _)| at);
+        let numbers =
+            exchange.route.map_or(&self.table.unrouted, |at| &self.table.routes[at].numbers);
+        numbers.began(self.worker);
+        found.map(|(at, path)| (&*self.table.routes[at], path))
+    }
+}
+
+impl Route {
+    fn call(&self, expects: bool) -> Call {
+        Call {
+            timeout: self.config.timeout,
+            idle_timeout: self.config.idle_timeout,
+            preserve_host: self.rewrite.preserve_host,
+            expects,
+        }
+    }
 }

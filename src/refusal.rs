@@ -1,6 +1,14 @@
 //! Every answer the gateway gives by itself: status, stable code, who is to blame.
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, DATE, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+
+use crate::wire::Body;
+use crate::wire::h1::{Fault, Malformed};
+
+/// The header that carries the code of an answer the gateway gave by itself.
+pub const CODE: HeaderName = HeaderName::from_static("x-frontgate-code");
 
 /// Why the gateway answers by itself. Flat, small, without strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,6 +127,33 @@ impl Refusal {
         }
     }
 
+    /// The answer: one line `code: message`, or JSON for a client that asks for it.
+    pub fn answer(self, id: &HeaderValue, json: bool) -> Response<Body> {
+        let (code, message, status) = (self.code(), self.message(), self.status());
+        let (kind, body) = if json {
+            // Neither codes, messages nor ids hold anything that JSON would have to escape but quotes and backslashes.
+            let id = id.to_str().unwrap_or_default().replace('\\', "\\\\").replace('"', "\\\"");
+            let number = status.as_u16();
+            let body = format!(
+                "{{\"code\":\"{code}\",\"status\":{number},\"message\":\"{message}\",\"request_id\":\"{id}\"}}\n"
+            );
+            ("application/json", body)
+        } else {
+            ("text/plain; charset=utf-8", format!("{code}: {message}\n"))
+        };
+        let mut response = Response::new(Body::Full(Bytes::from(body)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(CODE, HeaderValue::from_static(code));
+        if let Ok(now) =
+            HeaderValue::try_from(httpdate::fmt_http_date(std::time::SystemTime::now()))
+        {
+            headers.insert(DATE, now);
+        }
+        response
+    }
+
     /// One line for a person, never internals.
     pub fn message(self) -> &'static str {
         match self {
@@ -135,6 +170,65 @@ impl Refusal {
             Self::Overloaded => "too many requests at once",
             Self::Draining => "the gateway is shutting down",
             Self::UpstreamTimeout => "the service behind this route took too long",
+        }
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(malformed: Malformed) -> Self {
+        match malformed.fault() {
+            Fault::Bad => Self::BadRequest(malformed.rule()),
+            Fault::Method => Self::MethodNotAllowed,
+            Fault::Target => Self::TargetTooLong,
+            Fault::Fields => Self::HeadersTooLarge,
+            Fault::Version => Self::Version,
+            Fault::Expectation => Self::Expectation,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Refusal; 13] = [
+        Refusal::BadRequest("because"),
+        Refusal::NoRoute,
+        Refusal::MethodNotAllowed,
+        Refusal::TargetTooLong,
+        Refusal::HeadersTooLarge,
+        Refusal::ClientTimeout,
+        Refusal::Expectation,
+        Refusal::Version,
+        Refusal::Upstream,
+        Refusal::NoInstance,
+        Refusal::Overloaded,
+        Refusal::Draining,
+        Refusal::UpstreamTimeout,
+    ];
+
+    #[test]
+    fn every_refusal_has_a_code_of_its_own() {
+        for (at, refusal) in ALL.into_iter().enumerate() {
+            assert_eq!(refusal.index(), at, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn answers_in_one_line_or_in_json() {
+        let id = HeaderValue::from_static(r#"a"b\c"#);
+        for refusal in ALL {
+            let Body::Full(text) = refusal.answer(&id, false).into_body() else { panic!() };
+            let line = format!("{}: {}\n", refusal.code(), refusal.message());
+            assert_eq!(text, line);
+            let response = refusal.answer(&id, true);
+            assert_eq!(response.headers()[CODE], refusal.code());
+            let Body::Full(json) = response.into_body() else { panic!() };
+            let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            assert_eq!(json["code"], refusal.code());
+            assert_eq!(json["status"], refusal.status().as_u16());
+            assert_eq!(json["message"], refusal.message());
+            assert_eq!(json["request_id"], r#"a"b\c"#);
         }
     }
 }

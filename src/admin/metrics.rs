@@ -132,7 +132,7 @@ fn counted<'a, T>(of: &'a [T], counts: &'a [u64]) -> impl Iterator<Item = (&'a T
 
 fn connections(page: &mut Page, world: &World) {
     let mut family = page.family(&CONNECTIONS);
-    for (listener, open) in world.config.listeners.iter().zip(&world.connections) {
+    for (listener, open) in world.config.listeners.iter().zip(&*world.connections) {
         family.sample(&[("listener", &listener.name)], open.load(Ordering::Relaxed));
     }
 }

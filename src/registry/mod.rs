@@ -194,3 +194,13 @@ pub enum Health {
     /// Never answered, and says no: wrong token, wrong protocol.
     Failed,
 }
+
+/// STUB
+pub const INFOS: &[crate::config::KindInfo] = &[];
+/// STUB
+pub fn build(
+    _section: &crate::config::Section,
+    _problems: &mut crate::config::Problems,
+) -> Option<Arc<dyn Registry>> {
+    None
+}

@@ -40,7 +40,6 @@ fn exchange(address: IpAddr) -> Exchange {
         began: Instant::now(),
         refusal: None,
         allow: None,
-        json: false,
         attempts: 0,
         retries: Default::default(),
     }

@@ -20,6 +20,8 @@ use frontgate::registry::{
     CatalogQuery, Found as FoundSet, Health, Names, Query, Registered, Registration, Registry,
     State, Status,
 };
+use frontgate::rewrite::Rewrite;
+use frontgate::router::Router;
 use http::{HeaderValue, Method};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -107,11 +109,20 @@ pub(crate) fn world() -> Whole {
             .enumerate()
             .map(|(service, (config, label))| {
                 let numbers = Arc::new(RouteNumbers::new(config_workers()));
-                Arc::new(Route { config: config.into(), label: label.into(), service, numbers })
+                let rewrite = Rewrite::new(&config).unwrap();
+                Arc::new(Route {
+                    config: config.into(),
+                    label: label.into(),
+                    service,
+                    rewrite,
+                    numbers,
+                })
             })
             .collect(),
         services: services.into_iter().map(|config| Arc::new(running(config))).collect(),
         unrouted: Arc::new(RouteNumbers::new(config_workers())),
+        router: Router::build(Vec::new()).0,
+        trusted: Arc::new([]),
     };
     let main = Shown::new(status());
     let world = World {
@@ -120,7 +131,7 @@ pub(crate) fn world() -> Whole {
         table: watch::channel(Arc::new(table)).0,
         phase: watch::channel(Phase::Serving).0,
         listeners: vec![("web".into(), SocketAddr::from(([127, 0, 0, 1], 8080)))],
-        connections: vec![AtomicU64::new(3)],
+        connections: Arc::new([AtomicU64::new(3)]),
     };
     Whole { world: Arc::new(world), main }
 }
@@ -130,7 +141,7 @@ fn config_workers() -> usize {
 }
 
 fn running(config: ServiceConfig) -> Service {
-    Service { config: Arc::new(config) }
+    Service::new(Arc::new(config), config_workers())
 }
 
 fn found(name: &str) -> Found {

@@ -5,7 +5,7 @@
 mod random;
 mod round_robin;
 
-use crate::config::kind::Kind;
+use crate::config::kind::{Kind, KindInfo};
 
 /// Chooses among instances, by their index. One per worker and service, made anew when the set changes.
 pub trait Balancer: std::fmt::Debug {
@@ -27,6 +27,9 @@ pub const KINDS: &[Kind<Build>] = &[
     },
     Kind { name: "random", about: "by chance, weighted", keys: &[], build: random::build },
 ];
+
+/// What a configuration must know of them.
+pub const INFOS: &[KindInfo] = &[KINDS[0].info(), KINDS[1].info()];
 
 /// The build function of a balancer that the config named.
 pub fn named(name: &str) -> Build {

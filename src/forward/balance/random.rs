@@ -54,7 +54,7 @@ mod tests {
         for (usable, expected) in
             [([true; 3], [0.25, 0.5, 0.25]), ([true, false, true], [0.5, 0.0, 0.5])]
         {
-            let mut counts = [0.0; 3];
+            let mut counts = [0.0_f64; 3];
             for _ in 0..20_000 {
                 counts[balancer.pick(&|at| usable[at]).unwrap()] += 1.0 / 20_000.0;
             }

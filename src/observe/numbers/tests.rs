@@ -14,7 +14,6 @@ fn exchange(method: Method) -> Exchange {
         began: Instant::now(),
         refusal: None,
         allow: None,
-        json: false,
         attempts: 1,
         retries: [0; RetryReason::ALL.len()],
     }

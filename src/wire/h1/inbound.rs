@@ -7,7 +7,6 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Method;
 use http::response::Parts;
 use http_body::Frame;
 
@@ -148,6 +147,24 @@ impl Inbound {
         self.0.borrow().decoder.is_done()
     }
 
+    /// Whether the client has left.
+    pub fn has_left(&self) -> bool {
+        self.0.borrow().link.ended
+    }
+
+    /// Passes over what is left of the request's body, as far as it has arrived; whether that was all.
+    pub fn skip(&self) -> bool {
+        let state = &mut *self.0.borrow_mut();
+        while !state.decoder.is_done() {
+            match state.decoder.take(&mut state.link.read) {
+                Ok(Taken::Data(_)) => {}
+                Ok(Taken::Trailers(_) | Taken::End) => return true,
+                Ok(Taken::More) | Err(_) => return false,
+            }
+        }
+        true
+    }
+
     /// Asks the connection to end once nothing is going on; wakes it if it lies idle.
     pub fn close_when_idle(&self) {
         let waker = {
@@ -174,8 +191,8 @@ impl Inbound {
         Poll::Pending
     }
 
-    /// Writes an answer, head and first data in one write where the data is at hand. Calls `watch` to see whether
-    /// the client has left while the body is awaited.
+    /// Writes an answer, head and first data in one write where the data is at hand. Sees a client that leaves while
+    /// the body is awaited.
     pub async fn answer(
         &self,
         head: &Parts,
@@ -338,9 +355,4 @@ pub fn persistence(version: http::Version, keep_alive: bool) -> Persistence {
         (true, true) => Persistence::KeepAlive,
         (true, false) => Persistence::Keep,
     }
-}
-
-/// Whether an answer to this method ends by closing although the client would keep the connection.
-pub fn ends_by_closing(method: &Method, ending: Ending) -> bool {
-    ending == Ending::Close && *method != Method::HEAD
 }

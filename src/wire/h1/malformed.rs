@@ -102,68 +102,121 @@ impl Malformed {
     }
 
     fn entry(self) -> (Fault, &'static str) {
-        use Fault::{Bad, Expectation, Fields, Method, Target, Version};
-        match self {
-            Self::BareLf => (Bad, "lines end in CRLF (RFC 9112 section 2.2)"),
-            Self::BlankLine => {
-                (Bad, "a request begins with its request line (RFC 9112 section 2.2)")
-            }
-            Self::RequestLine => {
-                (Bad, "the request line is not method, target and version (RFC 9112 section 3)")
-            }
-            Self::StatusLine => {
-                (Bad, "the status line is not version, status and reason (RFC 9112 section 4)")
-            }
-            Self::Method => (Bad, "the method is not a token (RFC 9112 section 3.1)"),
-            Self::Connect => (Method, "CONNECT is not taken here (RFC 9110 section 9.3.6)"),
-            Self::Version => {
-                (Version, "only HTTP/1.1 and HTTP/1.0 are spoken here (RFC 9112 section 2.3)")
-            }
-            Self::TargetForm => {
-                (Bad, "the target is not in a form this method takes (RFC 9112 section 3.2)")
-            }
-            Self::TargetCharacter => {
-                (Bad, "the target holds a character it may not (RFC 3986 section 2)")
-            }
-            Self::TargetEscape => {
-                (Bad, "the target holds a bad percent escape (RFC 3986 section 2.1)")
-            }
-            Self::DotSegment => (Bad, "the path holds a dot segment (RFC 3986 section 5.2.4)"),
-            Self::TargetTooLong => (Target, "the target is too long (RFC 9110 section 15.5.15)"),
-            Self::HeadTooLarge => (Fields, "the head is too large (RFC 6585 section 5)"),
-            Self::TooManyFields => (Fields, "the head has too many fields (RFC 6585 section 5)"),
-            Self::ObsFold => (Bad, "a header line is folded (RFC 9112 section 5.2)"),
-            Self::NoColon => (Bad, "a header line has no colon (RFC 9112 section 5)"),
-            Self::SpaceBeforeColon => (Bad, "space before a header's colon (RFC 9112 section 5.1)"),
-            Self::FieldName => (Bad, "a header name is not a token (RFC 9110 section 5.1)"),
-            Self::FieldValue => {
-                (Bad, "a header value holds a control character (RFC 9110 section 5.5)")
-            }
-            Self::NoHost => (Bad, "HTTP/1.1 without Host (RFC 9112 section 3.2)"),
-            Self::TwoHosts => (Bad, "more than one Host (RFC 9112 section 3.2)"),
-            Self::Host => (Bad, "Host is not a host with an optional port (RFC 9110 section 7.2)"),
-            Self::LengthAndCoding => {
-                (Bad, "content-length beside transfer-encoding (RFC 9112 section 6.1)")
-            }
-            Self::Length => (Bad, "content-length is not a number (RFC 9112 section 6.3)"),
-            Self::RepeatedLength => (Bad, "more than one content-length (RFC 9112 section 6.3)"),
-            Self::Coding => (Bad, "transfer-encoding is not one chunked (RFC 9112 section 6.1)"),
-            Self::CodingInOldVersion => {
-                (Bad, "transfer-encoding in HTTP/1.0 (RFC 9112 section 6.1)")
-            }
-            Self::Expectation => {
-                (Expectation, "only 100-continue can be expected (RFC 9110 section 10.1.1)")
-            }
-            Self::ChunkSize => {
-                (Bad, "a chunk size is not a hexadecimal number (RFC 9112 section 7.1)")
-            }
-            Self::ChunkExtension => {
-                (Bad, "a chunk extension is too long or malformed (RFC 9112 section 7.1.1)")
-            }
-            Self::ChunkEnd => (Bad, "a chunk does not end in CRLF (RFC 9112 section 7.1)"),
-            Self::TrailersTooLarge => (Bad, "the trailers are too large (RFC 9112 section 7.1.2)"),
-            Self::Unasked => (Bad, "an answer nobody asked for (RFC 9112 section 9.2)"),
-            Self::CutShort => (Bad, "the message ended before its end (RFC 9112 section 8)"),
+        let (_, fault, rule) = TABLE[self as usize];
+        (fault, rule)
+    }
+}
+
+/// Every rule in the order of the variants: what it means for the answer, and where it comes from.
+const TABLE: [(Malformed, Fault, &str); 34] = [
+    (Malformed::BareLf, Fault::Bad, "lines end in CRLF (RFC 9112 section 2.2)"),
+    (
+        Malformed::BlankLine,
+        Fault::Bad,
+        "a request begins with its request line (RFC 9112 section 2.2)",
+    ),
+    (
+        Malformed::RequestLine,
+        Fault::Bad,
+        "the request line is not method, target and version (RFC 9112 section 3)",
+    ),
+    (
+        Malformed::StatusLine,
+        Fault::Bad,
+        "the status line is not version, status and reason (RFC 9112 section 4)",
+    ),
+    (Malformed::Method, Fault::Bad, "the method is not a token (RFC 9112 section 3.1)"),
+    (Malformed::Connect, Fault::Method, "CONNECT is not taken here (RFC 9110 section 9.3.6)"),
+    (
+        Malformed::Version,
+        Fault::Version,
+        "only HTTP/1.1 and HTTP/1.0 are spoken here (RFC 9112 section 2.3)",
+    ),
+    (
+        Malformed::TargetForm,
+        Fault::Bad,
+        "the target is not in a form this method takes (RFC 9112 section 3.2)",
+    ),
+    (
+        Malformed::TargetCharacter,
+        Fault::Bad,
+        "the target holds a character it may not (RFC 3986 section 2)",
+    ),
+    (
+        Malformed::TargetEscape,
+        Fault::Bad,
+        "the target holds a bad percent escape (RFC 3986 section 2.1)",
+    ),
+    (Malformed::DotSegment, Fault::Bad, "the path holds a dot segment (RFC 3986 section 5.2.4)"),
+    (Malformed::TargetTooLong, Fault::Target, "the target is too long (RFC 9110 section 15.5.15)"),
+    (Malformed::HeadTooLarge, Fault::Fields, "the head is too large (RFC 6585 section 5)"),
+    (Malformed::TooManyFields, Fault::Fields, "the head has too many fields (RFC 6585 section 5)"),
+    (Malformed::ObsFold, Fault::Bad, "a header line is folded (RFC 9112 section 5.2)"),
+    (Malformed::NoColon, Fault::Bad, "a header line has no colon (RFC 9112 section 5)"),
+    (
+        Malformed::SpaceBeforeColon,
+        Fault::Bad,
+        "space before a header's colon (RFC 9112 section 5.1)",
+    ),
+    (Malformed::FieldName, Fault::Bad, "a header name is not a token (RFC 9110 section 5.1)"),
+    (
+        Malformed::FieldValue,
+        Fault::Bad,
+        "a header value holds a control character (RFC 9110 section 5.5)",
+    ),
+    (Malformed::NoHost, Fault::Bad, "HTTP/1.1 without Host (RFC 9112 section 3.2)"),
+    (Malformed::TwoHosts, Fault::Bad, "more than one Host (RFC 9112 section 3.2)"),
+    (
+        Malformed::Host,
+        Fault::Bad,
+        "Host is not a host with an optional port (RFC 9110 section 7.2)",
+    ),
+    (
+        Malformed::LengthAndCoding,
+        Fault::Bad,
+        "content-length beside transfer-encoding (RFC 9112 section 6.1)",
+    ),
+    (Malformed::Length, Fault::Bad, "content-length is not a number (RFC 9112 section 6.3)"),
+    (Malformed::RepeatedLength, Fault::Bad, "more than one content-length (RFC 9112 section 6.3)"),
+    (Malformed::Coding, Fault::Bad, "transfer-encoding is not one chunked (RFC 9112 section 6.1)"),
+    (
+        Malformed::CodingInOldVersion,
+        Fault::Bad,
+        "transfer-encoding in HTTP/1.0 (RFC 9112 section 6.1)",
+    ),
+    (
+        Malformed::Expectation,
+        Fault::Expectation,
+        "only 100-continue can be expected (RFC 9110 section 10.1.1)",
+    ),
+    (
+        Malformed::ChunkSize,
+        Fault::Bad,
+        "a chunk size is not a hexadecimal number (RFC 9112 section 7.1)",
+    ),
+    (
+        Malformed::ChunkExtension,
+        Fault::Bad,
+        "a chunk extension is too long or malformed (RFC 9112 section 7.1.1)",
+    ),
+    (Malformed::ChunkEnd, Fault::Bad, "a chunk does not end in CRLF (RFC 9112 section 7.1)"),
+    (
+        Malformed::TrailersTooLarge,
+        Fault::Bad,
+        "the trailers are too large (RFC 9112 section 7.1.2)",
+    ),
+    (Malformed::Unasked, Fault::Bad, "an answer nobody asked for (RFC 9112 section 9.2)"),
+    (Malformed::CutShort, Fault::Bad, "the message ended before its end (RFC 9112 section 8)"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::TABLE;
+
+    #[test]
+    fn every_rule_stands_in_its_place() {
+        for (at, (malformed, _, _)) in TABLE.into_iter().enumerate() {
+            assert_eq!(malformed as usize, at, "{malformed:?}");
         }
     }
 }

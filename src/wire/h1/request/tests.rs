@@ -100,7 +100,7 @@ fn refuses_heads_that_could_be_read_two_ways() {
 
 #[test]
 fn holds_every_bound_exactly_and_before_the_head_is_complete() {
-    let target = |n| format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "t".repeat(n - 1));
+    let target = |n: usize| format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "t".repeat(n - 1));
     assert!(parse(target(256).as_bytes()).is_ok());
     assert_eq!(parse(target(257).as_bytes()).unwrap_err(), Malformed::TargetTooLong);
     let endless = format!("GET /{}", "t".repeat(400));
@@ -110,7 +110,8 @@ fn holds_every_bound_exactly_and_before_the_head_is_complete() {
     assert!(parse(head(4096).as_bytes()).is_ok());
     assert_eq!(parse(head(4097).as_bytes()).unwrap_err(), Malformed::HeadTooLarge);
     assert_eq!(parse(&head(5000).as_bytes()[..4500]).unwrap_err(), Malformed::HeadTooLarge);
-    let fields = |n| format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(n - 1));
+    let fields =
+        |n: usize| format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(n - 1));
     assert!(parse(fields(20).as_bytes()).is_ok());
     assert_eq!(parse(fields(21).as_bytes()).unwrap_err(), Malformed::TooManyFields);
 }

@@ -1,0 +1,156 @@
+//! Following the registries: sets of instances into services, catalogs into routes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::{World, table};
+use crate::config::model::Found as Where;
+use crate::forward::Service;
+use crate::forward::service::Source;
+use crate::gateway::Table;
+use crate::registry::{CatalogQuery, Found, Names, Query, State};
+
+/// The tasks that follow the registries; they end when this is dropped.
+pub struct Followed {
+    _catalogs: JoinSet<()>,
+    _state: Arc<Mutex<Following>>,
+}
+
+/// What is followed now.
+struct Following {
+    /// The services of each catalog.
+    names: Vec<Vec<String>>,
+    /// By the service's name.
+    watches: HashMap<String, (Arc<Service>, AbortHandle)>,
+    tasks: JoinSet<()>,
+    /// Tables that some worker may still hold. They are freed here, where it disturbs no request.
+    retired: Vec<Arc<Table>>,
+}
+
+impl World {
+    /// Starts to follow the registries. Returns at once; the sets come as the registries answer.
+    pub fn follow(self: &Arc<Self>) -> Followed {
+        let state = Arc::new(Mutex::new(Following {
+            names: vec![Vec::new(); self.config.catalogs.len()],
+            watches: HashMap::new(),
+            tasks: JoinSet::new(),
+            retired: Vec::new(),
+        }));
+        lock(&state).watch_services(self);
+        let mut catalogs = JoinSet::new();
+        for (at, catalog) in self.config.catalogs.iter().enumerate() {
+            let query = CatalogQuery { tag: catalog.tag.clone() };
+            match self.registries[catalog.registry].catalog(query) {
+                Some(names) => {
+                    catalogs.spawn(follow_catalog(Arc::clone(self), Arc::clone(&state), at, names));
+                }
+                None => tracing::warn!(catalog = %catalog.name, "this registry has no catalog"),
+            }
+        }
+        Followed { _catalogs: catalogs, _state: state }
+    }
+}
+
+async fn follow_catalog(
+    world: Arc<World>,
+    state: Arc<Mutex<Following>>,
+    at: usize,
+    mut names: watch::Receiver<Arc<Names>>,
+) {
+    loop {
+        let now = Arc::clone(&names.borrow_and_update());
+        if now.state != State::Pending {
+            lock(&state).renew(&world, at, &now.services);
+        }
+        if names.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Following {
+    /// Takes over the services of a catalog; a table that would be the same is not built.
+    fn renew(&mut self, world: &Arc<World>, at: usize, services: &[String]) {
+        if self.names[at] == services {
+            return;
+        }
+        self.names[at] = services.to_vec();
+        let before = Arc::clone(&world.table.borrow());
+        match table::build(&world.config, &self.names, Some(&before)) {
+            Ok(table) => {
+                let catalog = &world.config.catalogs[at].name;
+                tracing::info!(%catalog, services = services.len(), routes = table.routes.len(), "catalog changed");
+                world.table.send_replace(Arc::new(table));
+                self.watch_services(world);
+            }
+            // The table in use stays.
+            Err(error) => tracing::error!(%error, "a catalog could not be taken over"),
+        }
+        self.retired.push(before);
+        self.retired.retain(|table| Arc::strong_count(table) > 1);
+    }
+
+    /// Watches every service of the table that lives in a registry, and no other.
+    fn watch_services(&mut self, world: &Arc<World>) {
+        let table = Arc::clone(&world.table.borrow());
+        let mut before = std::mem::take(&mut self.watches);
+        for service in &table.services {
+            let Where::Registry { registry, name, tags, passing_only } = &service.config.found
+            else {
+                continue;
+            };
+            let watched = match before.remove(&service.config.name) {
+                Some((known, task)) if Arc::ptr_eq(&known, service) => (known, task),
+                other => {
+                    if let Some((_, task)) = other {
+                        task.abort();
+                    }
+                    let query = Query {
+                        service: name.clone(),
+                        tags: tags.clone(),
+                        passing_only: *passing_only,
+                    };
+                    let found = world.registries[*registry].watch(query);
+                    let follow = follow_service(Arc::clone(world), Arc::clone(service), found);
+                    (Arc::clone(service), self.tasks.spawn(follow))
+                }
+            };
+            self.watches.insert(service.config.name.clone(), watched);
+        }
+        for (_, task) in before.into_values() {
+            task.abort();
+        }
+        while self.tasks.try_join_next().is_some() {}
+    }
+}
+
+async fn follow_service(
+    world: Arc<World>,
+    service: Arc<Service>,
+    mut found: watch::Receiver<Arc<Found>>,
+) {
+    loop {
+        let now = Arc::clone(&found.borrow_and_update());
+        service.update(&now.endpoints, source(&now.state));
+        // Only a mark: the workers ask each service whether it has changed.
+        world.table.send_modify(|_| {});
+        if found.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn source(state: &State) -> Source {
+    match state {
+        State::Pending => Source::Pending,
+        State::Live => Source::Live,
+        State::Stale { since, reason } => Source::Stale { since: *since, reason: reason.clone() },
+    }
+}
+
+fn lock(state: &Mutex<Following>) -> std::sync::MutexGuard<'_, Following> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

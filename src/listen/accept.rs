@@ -1,0 +1,117 @@
+//! Accepting connections, and refusing those that are too many.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+use super::worker::{Posted, Worker};
+use super::{Listener, connection};
+use crate::assemble::Phase;
+
+/// Time to wait when descriptors or memory ran out: the connection stays in the kernel's queue meanwhile.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Nobody new for this long, and a closing listener may close: closing one with connections in its queue would reset
+/// them.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Accepts on one socket until the process closes.
+pub(super) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, socket: std::net::TcpListener) {
+    let socket = match TcpListener::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => {
+            return tracing::error!(listener = %listener.config.name, %error, "not listening");
+        }
+    };
+    let mut phase = worker.share.phase.clone();
+    let mut short = false;
+    let (mut last, mut end) = (Instant::now(), None);
+    loop {
+        let closing = *phase.borrow_and_update() >= Phase::Closing;
+        let until = closing.then(|| {
+            // A client that never stops coming must not keep the listener open for ever.
+            let end = *end.get_or_insert_with(|| Instant::now() + worker.patience / 2);
+            (last.max(end - worker.patience / 2) + QUIET).min(end)
+        });
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            changed = phase.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+            () = wait(until) => break,
+        };
+        last = Instant::now();
+        match accepted {
+            Ok((io, peer)) => {
+                short = false;
+                take(&worker, &listener, io, peer);
+            }
+            Err(error) if is_shortage(&error) => {
+                if !std::mem::replace(&mut short, true) {
+                    tracing::error!(listener = %listener.config.name, %error, "cannot accept, waiting for descriptors or memory");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            // The client was gone before it was accepted.
+            Err(_) => {}
+        }
+    }
+    // What came in the last moment is served, too.
+    while let Some(Ok((io, peer))) = now(&socket).await {
+        take(&worker, &listener, io, peer);
+    }
+}
+
+async fn wait(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn now(socket: &TcpListener) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+    tokio::time::timeout(Duration::from_millis(1), socket.accept()).await.ok()
+}
+
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    error
+        .raw_os_error()
+        .is_some_and(|code| shortages.iter().any(|errno| errno.raw_os_error() == code))
+}
+
+/// Serves a connection, or hands it to a worker that has clearly less to do.
+fn take(worker: &Rc<Worker>, listener: &Rc<Listener>, io: TcpStream, peer: SocketAddr) {
+    let traffic = &worker.share.traffic;
+    if let Some(better) = traffic.better(worker.number) {
+        let posted = io.into_std().map(|io| Posted { io, peer, listener: listener.index });
+        match posted {
+            Ok(posted) => worker.post(better, posted),
+            Err(error) => tracing::debug!(%error, "a connection could not be handed on"),
+        }
+        return;
+    }
+    serve(worker, listener, io, peer);
+}
+
+/// Serves a connection on this worker.
+pub(super) fn serve(worker: &Rc<Worker>, listener: &Rc<Listener>, io: TcpStream, peer: SocketAddr) {
+    let admitted = worker.share.traffic.admit(listener, worker.number, peer.ip().to_canonical());
+    // An answer is one write; waiting to join it with another would only delay it.
+    if io.set_nodelay(true).is_err() {
+        return;
+    }
+    let seat = connection::Seat { worker: Rc::clone(worker), listener: Rc::clone(listener), peer };
+    match admitted {
+        Some(open) => drop(tokio::task::spawn_local(connection::serve(seat, io, open))),
+        None if worker.refusing.get() < worker.refusing_most => {
+            drop(tokio::task::spawn_local(connection::refuse(seat, io)));
+        }
+        None => {}
+    }
+}

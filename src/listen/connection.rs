@@ -1,0 +1,187 @@
+//! One client connection: a loop of read head, answer, write.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::Response;
+use tokio::net::TcpStream;
+
+use super::Listener;
+use super::traffic::Open;
+use super::worker::Worker;
+use crate::exchange::{Client, Ending, Exchange, Fate};
+use crate::gateway::{self, Asked, Gateway};
+use crate::refusal::Refusal;
+use crate::wire::h1::inbound::{Broken, Inbound, NoHead, Patience, persistence};
+use crate::wire::h1::request::{Bounds, Head};
+use crate::wire::h1::{Link, encode};
+use crate::wire::{Body, BodyError, spare};
+
+/// What a client may send ahead while it is answered.
+const AHEAD: usize = 64 << 10;
+/// What is read and thrown away after a refusal, so that closing does not destroy the answer on its way.
+const LINGER_BYTES: usize = 64 << 10;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Where a connection sits.
+pub(super) struct Seat {
+    pub worker: Rc<Worker>,
+    pub listener: Rc<Listener>,
+    pub peer: SocketAddr,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Close {
+    /// Nothing is on its way.
+    Quiet,
+    /// The client may still be sending.
+    Linger,
+    /// The client must not take what it got for the whole.
+    Reset,
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(seat: Seat, io: TcpStream, _open: Open) {
+    let inbound = seat.inbound(io);
+    let entered = seat.worker.enter(&inbound);
+    let client = seat.client();
+    let close = loop {
+        if let Err(close) = turn(&seat, &inbound, &client).await {
+            break close;
+        }
+    };
+    drop(entered);
+    match close {
+        Close::Quiet => {}
+        Close::Linger => inbound.linger(LINGER_BYTES, LINGER).await,
+        Close::Reset => inbound.reset(),
+    }
+}
+
+/// Tells a connection that there are too many.
+pub(super) async fn refuse(seat: Seat, io: TcpStream) {
+    let refusing = &seat.worker.refusing;
+    refusing.set(refusing.get() + 1);
+    let inbound = seat.inbound(io);
+    let client = seat.client();
+    refuse_unread(&seat, &inbound, &client, Refusal::Overloaded).await;
+    inbound.linger(LINGER_BYTES, LINGER).await;
+    refusing.set(refusing.get() - 1);
+}
+
+/// One exchange; an error ends the connection.
+async fn turn(seat: &Seat, inbound: &Inbound, client: &Client) -> Result<(), Close> {
+    let limits = &seat.listener.config.limits;
+    let bounds =
+        Bounds { head: limits.header_bytes, target: limits.target_bytes, fields: limits.headers };
+    let refusal = match inbound.head(&bounds).await {
+        Ok(head) => return exchange(seat, inbound, client, head).await,
+        Err(NoHead::Over) => return Err(Close::Quiet),
+        Err(NoHead::Slow) => Refusal::ClientTimeout,
+        Err(NoHead::Malformed(malformed)) => malformed.into(),
+    };
+    refuse_unread(seat, inbound, client, refusal).await;
+    Err(Close::Linger)
+}
+
+/// Refuses a request whose head could not be read.
+async fn refuse_unread(seat: &Seat, inbound: &Inbound, client: &Client, refusal: Refusal) {
+    let gateway = seat.worker.gateway();
+    let mut exchange = gateway.begin_unread(client);
+    let response = exchange.refuse(refusal, &http::HeaderMap::new());
+    let how = How { version: http::Version::HTTP_11, keep_alive: false };
+    write(inbound, &gateway, &exchange, response, how).await.ok();
+}
+
+async fn exchange(
+    seat: &Seat,
+    inbound: &Inbound,
+    client: &Client,
+    head: Head,
+) -> Result<(), Close> {
+    let gateway = seat.worker.gateway();
+    let Head { parts, framing, keep_alive, expects_continue } = head;
+    let version = parts.version;
+    let mut exchange = gateway.begin(client, &parts);
+    let asked = Asked { parts, body: inbound.body(framing), expects: expects_continue };
+    let answered = {
+        let mut answer = pin!(gateway::answer(&gateway, client, &mut exchange, asked));
+        poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(response) => Poll::Ready(Some(response)),
+            Poll::Pending => inbound.poll_left(AHEAD, cx).map(|()| None),
+        })
+        .await
+    };
+    let Some(response) = answered.filter(|_| !inbound.has_left()) else {
+        let took = exchange.began.elapsed();
+        gateway.end(&exchange, Ending { status: 0, fate: Fate::ClientGone, took });
+        return Err(Close::Quiet);
+    };
+    // What is left of a body nobody read would be taken for the next request.
+    let read = inbound.skip();
+    let keep_alive = keep_alive && read && !seat.worker.is_draining();
+    let kept = write(inbound, &gateway, &exchange, response, How { version, keep_alive }).await?;
+    match (kept, read) {
+        (true, _) => Ok(()),
+        (false, true) => Err(Close::Quiet),
+        (false, false) => Err(Close::Linger),
+    }
+}
+
+/// How an answer is to leave.
+#[derive(Clone, Copy)]
+struct How {
+    version: http::Version,
+    keep_alive: bool,
+}
+
+/// Writes an answer and tells those who look on; whether the connection goes on.
+async fn write(
+    inbound: &Inbound,
+    gateway: &Gateway,
+    exchange: &Exchange,
+    response: Response<Body>,
+    how: How,
+) -> Result<bool, Close> {
+    let (head, mut body) = response.into_parts();
+    let ending = encode::Ending::of_response(&exchange.method, how.version, head.status, &body);
+    let keep_alive = how.keep_alive && ending != encode::Ending::Close;
+    let persistence = persistence(how.version, keep_alive);
+    let sent = inbound.answer(&head, &mut body, ending, persistence).await;
+    let fate = match sent {
+        Ok(()) => exchange.fate(),
+        Err(Broken::Client) => Fate::ClientGone,
+        Err(Broken::Body(BodyError::Silent)) => Fate::TimedOut,
+        Err(Broken::Body(BodyError::Gone | BodyError::Malformed(_))) => Fate::UpstreamFailed,
+    };
+    let status = head.status.as_u16();
+    gateway.end(exchange, Ending { status, fate, took: exchange.began.elapsed() });
+    spare::give_map(head.headers);
+    match sent {
+        Ok(()) => Ok(keep_alive),
+        Err(Broken::Client) => Err(Close::Quiet),
+        Err(Broken::Body(_)) => Err(Close::Reset),
+    }
+}
+
+impl Seat {
+    fn inbound(&self, io: TcpStream) -> Inbound {
+        let limits = &self.listener.config.limits;
+        let patience = Patience {
+            idle: limits.idle_timeout,
+            head: limits.header_timeout,
+            body: limits.body_timeout,
+        };
+        Inbound::new(Link::new(io), patience)
+    }
+
+    fn client(&self) -> Client {
+        let trusted = self.worker.gateway().trusts(self.peer.ip());
+        Client::new(self.peer, self.listener.index, self.listener.address.port(), trusted)
+    }
+}
