@@ -2,6 +2,8 @@
 //!
 //! `BLESS=1 cargo test --test config` rewrites the expected texts; read the difference before keeping it.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -149,7 +149,7 @@ fn word<T: Copy>(table: &mut Table<'_>, key: &str, words: &[(&str, T)]) -> Optio
 }
 
 /// Whether a text is a level, or `target=level` pairs and a level separated by commas; otherwise a hint.
-fn check_level(text: &str) -> Result<(), Option<String>> {
+pub fn check_level(text: &str) -> Result<(), Option<String>> {
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
     for part in text.split(',') {
         let (target, level) = part.split_once('=').unwrap_or(("-", part));

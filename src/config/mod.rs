@@ -28,6 +28,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use check::check_level;
 pub use kind::{Key, Kind, KindInfo, Kinds, Section};
 pub use model::Config;
 pub use problem::{Problem, Problems};
