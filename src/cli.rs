@@ -143,3 +143,6 @@ pub fn say(text: &str) -> ExitCode {
 pub fn complain(text: &str) {
     io::stderr().lock().write_all(text.as_bytes()).ok();
 }
+
+#[cfg(test)]
+mod tests;

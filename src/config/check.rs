@@ -70,6 +70,7 @@ pub(super) fn check(
     let mut top = Table::new("the main file".to_owned(), schema::TOP, vec![main], problems);
     top.reject_unknown(&[]);
     top.spots("routes");
+    top.tables("defaults");
     let mut config = top_level(&mut top);
     config.listeners = listeners::listeners(main, &mut top);
     config.admin = listeners::admin(&mut top);
@@ -100,10 +101,16 @@ pub(super) fn check(
     (config, places)
 }
 
+/// Each is a thread with its own sockets; more is a slip of the hand.
+const MOST_WORKERS: usize = 1024;
+
 fn top_level(top: &mut Table<'_>) -> Config {
+    let workers = top.count("workers", 1);
+    if workers.is_some_and(|workers| workers > MOST_WORKERS) {
+        top.problem("workers", format!("`workers` must be at most {MOST_WORKERS}"), None);
+    }
     Config {
-        workers: top
-            .count("workers", 1)
+        workers: workers
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         shutdown_grace: top.duration("shutdown_grace").unwrap_or(SHUTDOWN_GRACE),
         drain_delay: top.duration("drain_delay").unwrap_or_default(),

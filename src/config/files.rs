@@ -1,12 +1,13 @@
 //! The files of a configuration: the main one, and those its patterns name.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::problem::Problems;
 use super::source::{Place, Source};
-use super::tree::{self, Node, Value};
+use super::tree::{self, Node, Reader, Value};
 
 /// Every file, parsed.
 pub(super) struct Files {
@@ -24,12 +25,13 @@ pub(super) fn read(
     problems: &mut Problems,
     warnings: &mut Problems,
 ) -> Option<Files> {
-    let main = parse(path, bytes, secrets, problems)?;
+    let reader = Reader { folder: path.parent().unwrap_or(Path::new("")), secrets };
+    let main = parse(path, bytes, reader, problems)?;
     let mut routes = Vec::new();
     let mut whole = true;
     for found in found(&main, problems, warnings) {
         match std::fs::read(&found.path) {
-            Ok(bytes) => match parse(&found.path, bytes, secrets, problems) {
+            Ok(bytes) => match parse(&found.path, bytes, reader, problems) {
                 Some(node) => routes.push(node),
                 None => whole = false,
             },
@@ -43,9 +45,9 @@ pub(super) fn read(
     whole.then_some(Files { main, routes })
 }
 
-fn parse(path: &Path, bytes: Vec<u8>, secrets: &[&str], problems: &mut Problems) -> Option<Node> {
+fn parse(path: &Path, bytes: Vec<u8>, reader: Reader<'_>, problems: &mut Problems) -> Option<Node> {
     match String::from_utf8(bytes) {
-        Ok(text) => tree::parse(path, text, secrets, problems),
+        Ok(text) => tree::parse(path, text, reader, problems),
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             // The line may hold a secret in a form that cannot be recognised: nothing after the last good one is shown.
@@ -71,6 +73,7 @@ struct Found {
 /// The route files, in the order of the patterns and in byte order, each once.
 fn found(main: &Node, problems: &mut Problems, warnings: &mut Problems) -> Vec<Found> {
     let mut all: Vec<Found> = Vec::new();
+    let mut known = HashSet::new();
     // What is not a list of strings is reported where the main file is checked.
     let patterns = match main.entry("routes").map(|entry| &entry.value.value) {
         Some(Value::List(patterns)) => patterns.as_slice(),
@@ -97,7 +100,7 @@ fn found(main: &Node, problems: &mut Problems, warnings: &mut Problems) -> Vec<F
             }
         };
         for path in paths {
-            if !all.iter().any(|found| found.path == path) {
+            if known.insert(path.clone()) {
                 all.push(Found { path, named_at: item.place.clone() });
             }
         }

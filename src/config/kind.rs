@@ -117,7 +117,8 @@ impl Section {
         let mut problems = Problems::new();
         let kinds = Kinds { registries: &[*kind], balancers: &[] };
         let secrets = schema::secret_names(&kinds);
-        let node = tree::parse(Path::new(name), text.to_owned(), &secrets, &mut problems);
+        let reader = tree::Reader { folder: Path::new(""), secrets: &secrets };
+        let node = tree::parse(Path::new(name), text.to_owned(), reader, &mut problems);
         let section = node.map(|node| {
             let section = Self::new(name, kind, format!("[{name}]"), &node, &mut problems);
             section.read(&mut problems).reject_unknown(&COMMON);

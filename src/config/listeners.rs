@@ -8,14 +8,15 @@ use super::model::{ADMIN_ADDRESS, AdminConfig, Config, Limits, ListenerConfig};
 use super::problem::Problems;
 use super::schema;
 use super::table::Table;
-use super::tree::{Node, Value};
+use super::tree::{Entry, Node, Value};
 
 /// Less than this holds no useful head.
 const LEAST_HEAD: usize = 1 << 10;
 
 pub(super) fn listeners(main: &Node, top: &mut Table<'_>) -> Vec<ListenerConfig> {
     let entries = named(main, "listen", top.problems());
-    if entries.is_empty() && main.entry("listen").is_none() {
+    let none = |entry: &Entry| entry.value.entries().is_some_and(<[Entry]>::is_empty);
+    if main.entry("listen").is_none_or(none) {
         let hint = "[listen.web] with address = \"127.0.0.1:8080\"";
         top.problem("", "there is no listener", hint);
     }

@@ -10,9 +10,13 @@ use std::sync::Arc;
 pub struct Source {
     /// As shown: what the operator typed, or the pattern that found it.
     name: String,
+    /// Seen from the main file, for those who ask a running gateway.
+    short: String,
     /// What its relative paths are relative to.
     folder: PathBuf,
     text: String,
+    /// Where each line begins: a file of ten thousand routes is asked for as many.
+    lines: Vec<usize>,
     /// Bytes that are never shown, in order.
     hidden: Vec<Range<usize>>,
 }
@@ -20,8 +24,12 @@ pub struct Source {
 impl Source {
     /// A file of this path and text, nothing of it hidden yet.
     pub fn new(path: &Path, text: String) -> Self {
+        let begins =
+            text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         Self {
             name: path.display().to_string(),
+            short: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            lines: std::iter::once(0).chain(begins).collect(),
             folder: path.parent().map(Path::to_path_buf).unwrap_or_default(),
             text,
             hidden: Vec::new(),
@@ -32,6 +40,14 @@ impl Source {
         ranges.retain(|range| range.start < range.end);
         ranges.sort_by_key(|range| range.start);
         self.hidden = ranges;
+        self
+    }
+
+    /// Called as it is seen from a folder, when it is in there.
+    pub(super) fn seen_from(mut self, folder: &Path, path: &Path) -> Self {
+        if let Ok(short) = path.strip_prefix(folder) {
+            self.short = short.display().to_string();
+        }
         self
     }
 
@@ -51,13 +67,9 @@ impl Source {
     }
 
     fn line_range(&self, at: usize) -> Range<usize> {
-        let at = at.min(self.text.len());
-        let start =
-            self.text.as_bytes()[..at].iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
-        let end = self.text.as_bytes()[at..]
-            .iter()
-            .position(|b| *b == b'\n')
-            .map_or(self.text.len(), |i| at + i);
+        let line = self.lines.partition_point(|begin| *begin <= at);
+        let start = self.lines[line - 1];
+        let end = self.lines.get(line).map_or(self.text.len(), |next| next - 1);
         let end = if end > start && self.text.as_bytes()[end - 1] == b'\r' { end - 1 } else { end };
         start..end
     }
@@ -115,7 +127,7 @@ impl Place {
 
     /// Line, from 1.
     pub fn line(&self) -> usize {
-        1 + self.source.text[..self.start].matches('\n').count()
+        self.source.lines.partition_point(|begin| *begin <= self.start)
     }
 
     /// Column in characters, from 1; a byte order mark is none.
@@ -124,9 +136,9 @@ impl Place {
         1 + self.source.text[start..self.start].chars().filter(|c| *c != '\u{feff}').count()
     }
 
-    /// `file:line`.
+    /// `file:line`, the file as seen from the main one.
     pub fn file_line(&self) -> String {
-        format!("{}:{}", self.source.name, self.line())
+        format!("{}:{}", self.source.short, self.line())
     }
 
     /// The line it begins in and carets under it, both without what is hidden.

@@ -84,13 +84,23 @@ impl Node {
     }
 }
 
-/// Parses a file. `secrets` are the names of keys whose values are never shown.
+/// How files are read.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    /// The main file's folder.
+    pub(super) folder: &'a Path,
+    /// Names of keys whose values are never shown.
+    pub(super) secrets: &'a [&'a str],
+}
+
+/// Parses a file.
 pub(super) fn parse(
     path: &Path,
     text: String,
-    secrets: &[&str],
+    reader: Reader<'_>,
     problems: &mut Problems,
 ) -> Option<Node> {
+    let secrets = reader.secrets;
     let (table, errors) = DeTable::parse_recoverable(&text);
     let mut hidden = Vec::new();
     for (key, value) in table.get_ref() {
@@ -103,7 +113,7 @@ pub(super) fn parse(
     let table = build_owned(&table);
     let errors: Vec<(String, Range<usize>)> =
         errors.iter().map(|e| (e.message().to_owned(), e.span().unwrap_or_default())).collect();
-    let source = Arc::new(Source::new(path, text).hide(hidden));
+    let source = Arc::new(Source::new(path, text).seen_from(reader.folder, path).hide(hidden));
     if errors.is_empty() {
         return Some(place(table, &source));
     }
