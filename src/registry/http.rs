@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -67,7 +68,8 @@ impl Client {
         http.set_connect_timeout(Some(CONNECT));
         http.set_nodelay(true);
         http.set_keepalive(Some(Duration::from_secs(15)));
-        let capped = Capped { http, free: Arc::new(Semaphore::new(connections)) };
+        let free = Arc::new(Semaphore::new(connections));
+        let capped = Capped { http, free, made: Arc::default() };
         let connector = tls.connector(capped)?;
         let legacy = Legacy::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -115,7 +117,12 @@ fn broken(error: &LegacyError) -> CallError {
 pub(super) struct Capped {
     http: HttpConnector,
     free: Arc<Semaphore>,
+    made: Arc<AtomicU64>,
 }
+
+/// Which of a client's connections an answer came over, counted from the first; in the answer's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Serial(u64);
 
 impl Service<Uri> for Capped {
     type Response = Permitted;
@@ -130,10 +137,12 @@ impl Service<Uri> for Capped {
         // The clone is the one that was polled ready, as the Service contract asks.
         let spare = self.http.clone();
         let mut http = std::mem::replace(&mut self.http, spare);
-        let free = Arc::clone(&self.free);
+        let (free, made) = (Arc::clone(&self.free), Arc::clone(&self.made));
         Box::pin(async move {
             let permit = free.acquire_owned().await?;
-            Ok(Permitted { stream: http.call(uri).await?, _permit: permit })
+            let stream = http.call(uri).await?;
+            let serial = Serial(made.fetch_add(1, Ordering::Relaxed));
+            Ok(Permitted { stream, serial, _permit: permit })
         })
     }
 }
@@ -141,12 +150,13 @@ impl Service<Uri> for Capped {
 /// A connection and its share of the bound.
 pub(super) struct Permitted {
     stream: TokioIo<TcpStream>,
+    serial: Serial,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connection for Permitted {
     fn connected(&self) -> Connected {
-        self.stream.connected()
+        self.stream.connected().extra(self.serial)
     }
 }
 

@@ -10,12 +10,12 @@ use http_body_util::Full;
 
 use super::Settings;
 use crate::config::Secret;
-use crate::registry::http::{CallError, Client};
+use crate::registry::http::{CallError, Client, Serial};
 use crate::registry::tls::Problem;
 
 /// An agent refuses more than 200 connections from one address (`limits.http_max_conns_per_client`), and it is not ours
-/// alone.
-const CONNECTIONS: usize = 64;
+/// alone. One more is the pulse's.
+const CONNECTIONS: usize = 63;
 /// A cluster's whole list of checks fits; an endless answer does not.
 const BODY: usize = 32 << 20;
 /// How long an agent may hold a question whose answer has not changed.
@@ -57,6 +57,8 @@ impl From<CallError> for Trouble {
 /// Where the agent is and how it is asked.
 pub(super) struct Agent {
     client: Client,
+    /// A client with one connection, so that its end says something about the agent.
+    probe: Client,
     /// Scheme, authority and path prefix, without a final slash.
     base: String,
     /// Options of every read: `&dc=…&stale`.
@@ -91,8 +93,17 @@ impl Agent {
         }
         let token = settings.token.as_ref().map(header).transpose()?;
         let client = Client::new(&tls, CONNECTIONS, BODY)?;
+        let probe = Client::new(&tls, 1, BODY)?;
         let reread = settings.reread.clone();
-        Ok(Self { client, base, reading, writing: tenancy, token: Mutex::new(token), reread })
+        Ok(Self {
+            client,
+            probe,
+            base,
+            reading,
+            writing: tenancy,
+            token: Mutex::new(token),
+            reread,
+        })
     }
 
     /// The agent's address, for messages.
@@ -114,6 +125,14 @@ impl Agent {
     pub(super) async fn ask(&self, path: &str) -> Result<Response<Bytes>, Trouble> {
         let target = format!("{}{path}{}", self.base, self.writing);
         self.call(Method::GET, &target, Bytes::new(), PROMPT).await
+    }
+
+    /// Whether it answers at all, and over which connection. Any answer will do: the question needs no token, and a
+    /// proxy before the agent may refuse it.
+    pub(super) async fn probe(&self, within: Duration) -> Result<Option<Serial>, Trouble> {
+        let target = format!("{}/v1/status/leader", self.base);
+        let request = request(Method::GET, &target, Bytes::new(), self.token())?;
+        Ok(self.probe.call(request, within).await?.extensions().get().copied())
     }
 
     /// Tells this agent something.

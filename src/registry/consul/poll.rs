@@ -15,6 +15,8 @@ const INDEX: &str = "x-consul-index";
 pub(super) struct Poll {
     path: String,
     index: u64,
+    /// The agent's life that the index is of.
+    life: u64,
     pace: Pace,
 }
 
@@ -29,7 +31,7 @@ pub(super) struct Answer {
 impl Poll {
     /// `path` ends in its own options (`/v1/catalog/services?`).
     pub(super) fn new(path: String) -> Self {
-        Self { path, index: 0, pace: Pace::default() }
+        Self { path, index: 0, life: 0, pace: Pace::default() }
     }
 
     /// The next question is answered at once instead of on a change.
@@ -49,10 +51,14 @@ impl Poll {
     /// Asks once. The first question, and the first after a failure, is answered at once; others when something
     /// changed, or after [`WAIT`].
     pub(super) async fn ask(&mut self, agent: &Agent, pulse: &Pulse) -> Result<Answer, Trouble> {
-        let result = tokio::select! {
-            result = self.attempt(agent) => result,
-            // An agent that hangs keeps its connections: without this they would be believed for a minute.
-            why = pulse.lost() => Err(Trouble::Away(why)),
+        let result = loop {
+            tokio::select! {
+                biased;
+                life = pulse.reborn(self.life) => (self.life, self.index) = (life, 0),
+                // An agent that hangs keeps its connections: without this they would be believed for a minute.
+                why = pulse.lost() => break Err(Trouble::Away(why)),
+                result = self.attempt(agent) => break result,
+            }
         };
         match result {
             Ok(answer) => Ok(self.took(answer)),

@@ -1,5 +1,6 @@
 //! Whether the agent answers at all: one small question every few seconds, so that an agent that hangs is noticed while
-//! every other question is being held, and so that one that is away is asked by one task instead of by all.
+//! every other question is being held, one that was replaced is asked anew, and one that is away is asked by one task
+//! instead of by all.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -7,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::Core;
-use super::agent::{Agent, Trouble};
+use super::agent::Trouble;
+use crate::registry::http::Serial;
 
 /// Between two questions while it answers.
 const BEAT: Duration = Duration::from_secs(3);
@@ -22,12 +24,14 @@ const DOUBT: Duration = Duration::from_millis(200);
 pub(super) struct Pulse {
     /// Why there is none.
     lost: watch::Sender<Option<String>>,
+    /// How often another agent than before may have answered.
+    life: watch::Sender<u64>,
     doubt: Notify,
 }
 
 impl Pulse {
     pub(super) fn new() -> Self {
-        Self { lost: watch::Sender::new(None), doubt: Notify::new() }
+        Self { lost: watch::Sender::new(None), life: watch::Sender::new(0), doubt: Notify::new() }
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -48,6 +52,13 @@ impl Pulse {
         why.unwrap_or_default()
     }
 
+    /// Ends with the life that the agent is in when that is another one than `known`. An agent that was restarted
+    /// between two questions may have lost its state, and would hold a question with an index of its former life.
+    pub(super) async fn reborn(&self, known: u64) -> u64 {
+        // Cannot fail: the sender is ours.
+        self.life.subscribe().wait_for(|life| *life != known).await.map_or(known, |life| *life)
+    }
+
     /// A query failed: look now.
     pub(super) fn doubt(&self) {
         self.doubt.notify_one();
@@ -55,10 +66,17 @@ impl Pulse {
 
     /// Feels the pulse until nobody needs it any more.
     pub(super) async fn feel(pulse: Arc<Self>, served: Weak<Core>) {
+        let mut connection = None;
         loop {
             // Not held across the pause: the pulse must not keep alive what it serves.
             let Some(core) = served.upgrade() else { return };
-            pulse.note(&core, probe(&core.agent).await);
+            let result = core.agent.probe(LATE).await;
+            if let Ok(over) = &result
+                && connection.replace(*over).is_some_and(|before| before != *over)
+            {
+                pulse.life.send_modify(|life| *life += 1);
+            }
+            pulse.note(&core, result);
             drop(core);
             if pulse.is_lost() {
                 tokio::time::sleep(RETRY.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
@@ -69,7 +87,7 @@ impl Pulse {
         }
     }
 
-    fn note(&self, core: &Core, result: Result<(), Trouble>) {
+    fn note(&self, core: &Core, result: Result<Option<Serial>, Trouble>) {
         let why = result.err().map(|trouble| trouble.to_string());
         core.ledger.beat(why.as_deref());
         let before = self.lost.send_replace(why.clone());
@@ -81,14 +99,5 @@ impl Pulse {
             (Some(_), None) => tracing::info!(registry, agent, "answers again"),
             (None, None) | (Some(_), Some(_)) => {}
         }
-    }
-}
-
-/// Any answer will do: the question needs no token, and a proxy before the agent may refuse it.
-async fn probe(agent: &Agent) -> Result<(), Trouble> {
-    let asked = agent.ask("/v1/status/leader?");
-    match tokio::time::timeout(LATE, asked).await {
-        Ok(result) => result.map(drop),
-        Err(_) => Err(Trouble::Away(format!("the agent has been silent for {LATE:?}"))),
     }
 }
