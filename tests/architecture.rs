@@ -158,6 +158,9 @@ fn a_function_of_many_parameters_is_a_breach() {
     let five =
         "fn f<F: Fn(u8) -> u8>(a: Map<u8, u8>, b: fn(u8, u8) -> u8, c: [u8; 2], d: F, e: u8,) {}";
     assert_eq!(breaches(&[("gateway.rs", five)]), [""; 0]);
+    let dictated = format!("impl<'a> Verify for &'a A {{ {six} }}");
+    assert_eq!(breaches(&[("gateway.rs", &dictated)]), [""; 0]);
+    assert_breach(&[("gateway.rs", &format!("{dictated} impl A {{ {six} }}"))], "6 parameters");
 }
 
 #[test]

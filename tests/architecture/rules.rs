@@ -151,7 +151,7 @@ fn sizes(source: &Source, found: &mut Vec<String>) {
                 "{path}:{line}: fn {name} has {lines} lines, at most {FUNCTION_LINES}"
             ));
         }
-        if function.parameters > PARAMETERS {
+        if function.parameters > PARAMETERS && !function.dictated {
             let count = function.parameters;
             found.push(format!(
                 "{path}:{line}: fn {name} has {count} parameters, at most {PARAMETERS}"

@@ -32,6 +32,8 @@ pub(crate) struct Function {
     pub(crate) parameters: usize,
     /// Of its body, without blank and comment lines, as clippy counts.
     pub(crate) lines: usize,
+    /// Whether a trait says what its parameters are.
+    pub(crate) dictated: bool,
 }
 
 impl Source {
@@ -105,8 +107,23 @@ impl Source {
 
     /// Every function that has a name.
     pub(crate) fn functions(&self) -> Vec<Function> {
+        let foreign = self.trait_impls();
         let named = |at: &usize| self.at(*at) == "fn" && is_word(self.at(*at + 1));
-        (0..self.tokens.len()).filter(named).map(|at| self.function(at)).collect()
+        let function = |at| Function {
+            dictated: foreign.iter().any(|range| range.contains(&at)),
+            ..self.function(at)
+        };
+        (0..self.tokens.len()).filter(named).map(function).collect()
+    }
+
+    /// Where the bodies of `impl … for … { … }` stand.
+    fn trait_impls(&self) -> Vec<Range<usize>> {
+        let body = |at: usize| {
+            let open = (at..self.tokens.len()).find(|at| ["{", ";"].contains(&self.at(*at)))?;
+            let of_trait = (at..open).any(|at| self.at(at) == "for" && is_word(self.at(at + 1)));
+            of_trait.then(|| open..self.closing(open))
+        };
+        (0..self.tokens.len()).filter(|at| self.at(*at) == "impl").filter_map(body).collect()
     }
 
     fn function(&self, at: usize) -> Function {
@@ -128,7 +145,8 @@ impl Source {
         }
         let lines =
             if self.at(body) == "{" { self.lines_between(body, self.closing(body)) } else { 0 };
-        Function { line, name, parameters: parameters + usize::from(!empty), lines }
+        let parameters = parameters + usize::from(!empty);
+        Function { line, name, parameters, lines, dictated: false }
     }
 
     /// Lines with code that are neither the opening's nor the closing's.
