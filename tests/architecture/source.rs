@@ -120,7 +120,7 @@ impl Source {
     fn trait_impls(&self) -> Vec<Range<usize>> {
         let body = |at: usize| {
             let open = (at..self.tokens.len()).find(|at| ["{", ";"].contains(&self.at(*at)))?;
-            let of_trait = (at..open).any(|at| self.at(at) == "for" && is_word(self.at(at + 1)));
+            let of_trait = (at..open).any(|at| self.at(at) == "for" && self.at(at + 1) != "<");
             of_trait.then(|| open..self.closing(open))
         };
         (0..self.tokens.len()).filter(|at| self.at(*at) == "impl").filter_map(body).collect()
