@@ -7,8 +7,9 @@ use http::header::{
 
 /// Takes them out of a request. `te: trailers` stays, since trailers pass.
 pub fn request(headers: &mut HeaderMap) {
-    let trailers = takes_trailers(headers);
-    response(headers);
+    let present = present(headers);
+    let trailers = present[TE_AT] && takes_trailers(headers);
+    remove(headers, present);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -16,12 +17,19 @@ pub fn request(headers: &mut HeaderMap) {
 
 /// Takes them out of an answer.
 pub fn response(headers: &mut HeaderMap) {
+    let present = present(headers);
+    remove(headers, present);
+}
+
+fn present(headers: &HeaderMap) -> [bool; LISTED] {
     let mut present = [false; LISTED];
-    for name in headers.keys() {
-        if let Some(at) = place(name.as_str()) {
-            present[at] = true;
-        }
+    for at in headers.keys().filter_map(|name| place(name.as_str())) {
+        present[at] = true;
     }
+    present
+}
+
+fn remove(headers: &mut HeaderMap, present: [bool; LISTED]) {
     if present[CONNECTION_AT] {
         named_by_connection(headers);
     }
@@ -73,7 +81,7 @@ fn place(name: &str) -> Option<usize> {
         "connection" => CONNECTION_AT,
         "content-length" => 1,
         "transfer-encoding" => 2,
-        "te" => 3,
+        "te" => TE_AT,
         "trailer" => 4,
         "upgrade" => 5,
         "proxy-authenticate" => 6,
@@ -87,6 +95,7 @@ fn place(name: &str) -> Option<usize> {
 
 const LISTED: usize = 11;
 const CONNECTION_AT: usize = 0;
+const TE_AT: usize = 3;
 static NAMES: [HeaderName; LISTED] = [
     CONNECTION,
     CONTENT_LENGTH,

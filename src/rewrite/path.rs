@@ -51,18 +51,14 @@ impl Path {
     /// The new target of a request that was found by this one of the route's paths; none when it stays.
     pub fn request(&self, which_path: usize, uri: &Uri) -> Option<Rewritten> {
         let path = uri.path();
-        let (path, prefix) = match self.plans.get(which_path)? {
+        let (target, prefix) = match self.plans.get(which_path)? {
             Plan::Keep => return None,
             Plan::Strip { segments, prefix } => {
                 let (gone, rest) = split(path, *segments);
                 let gone = prefix.clone().or_else(|| HeaderValue::from_str(gone).ok());
-                (safe(rest), gone)
+                (safe_target(rest, uri.query()), gone)
             }
-            Plan::Template(template) => (safe(&template.fill(path)), None),
-        };
-        let target = match uri.query() {
-            Some(query) => format!("{path}?{query}"),
-            None => path,
+            Plan::Template(template) => (safe_target(&template.fill(path), uri.query()), None),
         };
         // Only a target over 64 KiB is refused here, and the path as it came could be one the operator meant to hide.
         let uri = PathAndQuery::try_from(target).map(Uri::from).unwrap_or_default();
@@ -97,27 +93,36 @@ pub(super) fn split(path: &str, segments: usize) -> (&str, &str) {
 }
 
 /// The path with one slash in front and without dot segments, which are left out: what they would climb to is unknown.
-fn safe(path: &str) -> String {
-    let mut safe = String::with_capacity(path.len() + 1);
+fn safe_target(path: &str, query: Option<&str>) -> String {
+    // Exactly as long as the usual result, because a longer one would be moved to become shared.
+    let length = path.len().max(1) + query.map_or(0, |query| query.len() + 1);
+    let mut target = String::with_capacity(length);
     let mut segments = path.trim_start_matches('/').split('/').peekable();
     while let Some(segment) = segments.next() {
         if has_dots(segment) {
             continue;
         }
         // A slash that a left out segment would have kept from the front is still not wanted there.
-        if !(safe.is_empty() && segment.is_empty() && segments.peek().is_some()) {
-            safe.push('/');
-            safe.push_str(segment);
+        if !(target.is_empty() && segment.is_empty() && segments.peek().is_some()) {
+            target.push('/');
+            target.push_str(segment);
         }
     }
-    if safe.is_empty() {
-        safe.push('/');
+    if target.is_empty() {
+        target.push('/');
     }
-    safe
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(query);
+    }
+    target
 }
 
 /// Whether it is `.` or `..`, or would be behind an encoded slash, in any spelling.
 fn has_dots(segment: &str) -> bool {
+    if !segment.contains(['.', '%']) {
+        return false;
+    }
     let segment = canonical_path(segment);
     segment.split("%2F").flat_map(|part| part.split("%5C")).any(|part| matches!(part, "." | ".."))
 }

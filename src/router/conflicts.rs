@@ -62,7 +62,11 @@ pub(super) fn conflicts<T>(entries: &[Entry<T>], usable: &[bool]) -> Vec<Conflic
     }
     let mut by_priority: Vec<&(Place, usize)> = claims.iter().collect();
     by_priority.sort_by_key(|((priority, ..), _)| std::cmp::Reverse(*priority));
-    let ground = Ground { entries, places, by_priority };
+    let mut by_start = HashMap::<_, Vec<_>>::new();
+    for claim in by_priority {
+        by_start.entry(claim.0.2.start()).or_default().push(claim);
+    }
+    let ground = Ground { entries, places, by_start };
 
     let mut found = Vec::new();
     for (at, claims) in claims.chunk_by(|one, other| one.1 == other.1).map(|c| (c[0].1, c)) {
@@ -82,7 +86,8 @@ pub(super) fn conflicts<T>(entries: &[Entry<T>], usable: &[bool]) -> Vec<Conflic
 struct Ground<'a, T> {
     entries: &'a [Entry<T>],
     places: HashMap<&'a Place, Vec<usize>>,
-    by_priority: Vec<&'a (Place, usize)>,
+    /// By first literal segment, none for what takes any; each list has the highest priority first.
+    by_start: HashMap<Option<&'a [u8]>, Vec<&'a (Place, usize)>>,
 }
 
 impl<T> Ground<'_, T> {
@@ -90,7 +95,10 @@ impl<T> Ground<'_, T> {
     fn cover(&self, place: &Place, at: usize) -> Option<(usize, bool)> {
         let entry = &self.entries[at];
         let (priority, host, shape) = place;
-        let better = self.by_priority.iter().take_while(|((above, ..), _)| above > priority);
+        let same_start = shape.start().and_then(|start| self.by_start.get(&Some(start)));
+        let lists = self.by_start.get(&None).into_iter().chain(same_start);
+        let better =
+            lists.flat_map(|list| list.iter().take_while(|((above, ..), _)| above > priority));
         for ((_, above_host, above_shape), above) in better {
             if above_shape.covers(shape)
                 && host_covers(above_host.as_ref(), host.as_ref())
@@ -134,6 +142,14 @@ impl Shape {
             PathPattern::Exact(segments) => Self::Exact(shape(exact_segments(segments))),
             PathPattern::Prefix(segments) => Self::Prefix(shape(segments)),
             PathPattern::Regex(source) => Self::Regex(source.clone()),
+        }
+    }
+
+    /// The first segment, when it is a literal.
+    fn start(&self) -> Option<&[u8]> {
+        match self {
+            Self::Exact(segments) | Self::Prefix(segments) => segments.first()?.as_deref(),
+            Self::Regex(_) => None,
         }
     }
 

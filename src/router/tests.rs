@@ -486,6 +486,71 @@ fn reachable_entries_are_not_reported() {
 }
 
 #[test]
+fn conditions_on_values_decide_what_is_reached() {
+    let equals = |value: &str| Some(Condition::Equals(value.to_owned()));
+    let present = Some(Condition::Present);
+    let absent = Some(Condition::Absent);
+    for (better, worse, reached) in [
+        (None, equals("1"), false),
+        (present.clone(), equals("1"), false),
+        (present.clone(), present.clone(), false),
+        (present.clone(), absent.clone(), true),
+        (present.clone(), None, true),
+        (absent, present.clone(), true),
+        (equals("1"), equals("2"), true),
+        (equals("1"), present, true),
+        (equals("1"), equals("1"), false),
+    ] {
+        for in_query in [false, true] {
+            let with = |condition: &Option<Condition>, priority| {
+                let mut entry = Entry { priority, ..entry("* * /a") };
+                let condition = condition.clone().into_iter();
+                if in_query {
+                    entry.query = condition.map(|it| ("v".to_owned(), it)).collect();
+                } else {
+                    let name = HeaderName::from_static("x-v");
+                    entry.headers = condition.map(|it| (name.clone(), it)).collect();
+                }
+                entry
+            };
+            let (_, found) = Router::build(vec![with(&worse, 0), with(&better, 1)]);
+            assert_eq!(found.is_empty(), reached, "{worse:?} under {better:?}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn listeners_decide_what_is_reached() {
+    for (better, worse, reached) in [
+        (&[][..], &[0][..], false),
+        (&[0, 1], &[1], false),
+        (&[0], &[0, 1], true),
+        (&[0], &[], true),
+        (&[0], &[1], true),
+    ] {
+        let with = |listen: &[usize], priority| Entry {
+            listen: listen.to_vec(),
+            priority,
+            ..entry("* * /a")
+        };
+        let (_, found) = Router::build(vec![with(worse, 0), with(better, 1)]);
+        assert_eq!(found.is_empty(), reached, "{worse:?} under {better:?}: {found:?}");
+    }
+}
+
+#[test]
+fn ten_thousand_entries_under_a_thousand_are_checked_at_once() {
+    let number = |at: usize, priority| Entry { priority, ..entry(&format!("* * /service-{at}/*")) };
+    let written = (0..1000).map(|at| number(at, 0));
+    let entries = written.chain((0..10_000).map(|at| number(at, i64::MIN))).collect();
+    let began = std::time::Instant::now();
+    let (_, found) = Router::build(entries);
+    assert_eq!(found.len(), 1000);
+    // One by one it would be ten million comparisons.
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
 fn a_bad_regex_is_reported_and_its_entry_takes_nothing() {
     let (router, found) = Router::build(vec![entry("* * /a,~(")]);
     assert!(matches!(&found[..], [Conflict::Regex { entry: 0, .. }]), "{found:?}");

@@ -114,6 +114,8 @@ fn a_capture_cannot_climb_nor_name_a_host_nor_make_an_escape() {
         ("/${1}41", "~^/(%2).*$", "/%2Fx", "/%25241"),
         ("/${1}2e/x", "~^/(%).*$", "/%2Fx", "/%252e/x"),
         ("/${1}", "~^/(.*)$", "/a%2Fb", "/a%2Fb"),
+        ("/v2/%2e{rest}", "/a/*", "/a", "/v2"),
+        ("/v2/%2E{rest}/x", "/a/*", "/a/%2e", "/v2/x"),
         ("/%${1}", "~^/(.*)$", "/2e", "/%252e"),
     ] {
         assert_eq!(template(text, path, target), wanted, "{text} {path} {target}");
