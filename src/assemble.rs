@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 pub use follow::Followed;
 
-use crate::config::{Config, Kinds, Loaded, Problems};
+use crate::config::model::RegistryConfig;
+use crate::config::{Config, KindInfo, Kinds, Loaded, Problems};
 use crate::gateway::Table;
 use crate::registry::Registry;
 use crate::{forward, registry};
@@ -46,25 +47,33 @@ pub enum Phase {
 }
 
 /// The kinds that a configuration may name.
-pub fn kinds() -> Kinds<'static> {
-    Kinds { registries: registry::INFOS, balancers: forward::balance::INFOS }
+pub struct Known {
+    registries: Vec<KindInfo>,
+}
+
+impl Known {
+    /// Those of every part.
+    pub fn all() -> Self {
+        Self { registries: registry::kinds() }
+    }
+
+    /// As the configuration wants them.
+    pub fn kinds(&self) -> Kinds<'_> {
+        Kinds { registries: &self.registries, balancers: forward::balance::INFOS }
+    }
 }
 
 /// Everything about a good configuration that only the parts can find wrong.
-pub fn check(loaded: &Loaded) -> Problems {
-    let mut problems = Problems::new();
-    registries(&loaded.config, &mut problems);
-    table::check(loaded, &mut problems);
-    problems
+pub fn check(loaded: &Loaded, problems: &mut Problems) {
+    table::check(loaded, problems);
 }
 
-/// The registries a configuration names, in its order; problems where one cannot be built.
-pub fn registries(config: &Config, problems: &mut Problems) -> Vec<Arc<dyn Registry>> {
-    config
-        .registries
-        .iter()
-        .filter_map(|written| registry::build(&written.section, problems))
-        .collect()
+/// The registries a configuration names, in its order; problems where one cannot be used after all.
+pub fn registries(config: &Config) -> Result<Vec<Arc<dyn Registry>>, Problems> {
+    let mut problems = Problems::new();
+    let open = |written: &RegistryConfig| registry::open(&written.section, &mut problems);
+    let registries: Vec<_> = config.registries.iter().filter_map(open).collect();
+    if problems.is_empty() { Ok(registries) } else { Err(problems) }
 }
 
 impl World {

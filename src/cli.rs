@@ -1,8 +1,10 @@
 //! The command line.
 
 pub mod check;
+pub mod demo;
 pub mod log;
 pub mod report;
+pub mod run;
 mod table;
 
 use std::io::{self, Write};
@@ -129,6 +131,23 @@ pub fn kinds(parts: &[(&str, &[KindInfo])]) -> ExitCode {
         }
     }
     say(&text)
+}
+
+/// `frontgate routes`, `services` and `instances`.
+pub fn show(subject: report::Subject, flags: &AdminFlags) -> ExitCode {
+    #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
+    let token = std::env::var("FRONTGATE_ADMIN_TOKEN").ok();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let shown = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
+        runtime.block_on(report::report(subject, &flags.admin, token.as_deref(), flags.json))
+    });
+    match shown {
+        Ok(text) => say(&text),
+        Err(message) => {
+            complain(&format!("frontgate: {message}\n"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Writes to standard output; a reader that has left (`| head`) is no failure.

@@ -195,12 +195,3 @@ pub enum Health {
     Failed,
 }
 
-/// STUB
-pub const INFOS: &[crate::config::KindInfo] = &[];
-/// STUB
-pub fn build(
-    _section: &crate::config::Section,
-    _problems: &mut crate::config::Problems,
-) -> Option<Arc<dyn Registry>> {
-    None
-}

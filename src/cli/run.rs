@@ -1,0 +1,256 @@
+//! The life of the process: bind, serve, drain.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::{check, complain, log};
+use crate::admin;
+use crate::assemble::{self, Phase, World};
+use crate::config::model::{AdminConfig, RegistrationConfig};
+use crate::config::{Config, Loaded};
+use crate::listen::{self, Bound, Share, Traffic, Workers};
+use crate::registry::{Liveness, Registered, Registration, Registry};
+
+/// Threads of the control plane: it waits most of the time, and must not take the workers' cores.
+const CONTROL_THREADS: usize = 2;
+/// What is left of the control plane when everything else has ended.
+const LAST: Duration = Duration::from_secs(1);
+/// Between two looks at whether the workers have ended.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Serves until SIGTERM or SIGINT, then drains. 1 when it could not start or was told twice to end.
+pub fn run(flags: &super::ConfigFlag, logging: &super::LogFlags) -> ExitCode {
+    let known = assemble::Known::all();
+    let loaded = match check::load(&flags.config, &known.kinds(), assemble::check) {
+        Ok(loaded) => loaded,
+        Err(error) => return check::report(&error),
+    };
+    check::warn(&loaded);
+    let registries = match assemble::registries(&loaded.config) {
+        Ok(registries) => registries,
+        Err(problems) => return check::report(&crate::config::Error::Wrong(problems)),
+    };
+    serve(loaded, registries, logging, || std::future::ready(()))
+}
+
+/// Serves a checked configuration with these registries, and `beside` it what goes on in the control plane as long.
+pub fn serve<F: Future<Output = ()> + Send + 'static>(
+    loaded: Loaded,
+    registries: Vec<Arc<dyn Registry>>,
+    logging: &super::LogFlags,
+    beside: impl FnOnce() -> F,
+) -> ExitCode {
+    let started = log::start(&loaded.config.log, logging).and_then(|()| {
+        control_plane().map_err(|error| format!("the control plane cannot start: {error}"))
+    });
+    let served = started.and_then(|control| {
+        raise_file_limit();
+        let served = control.block_on(live(loaded.config, registries, beside));
+        control.shutdown_timeout(LAST);
+        served
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            complain(&format!("frontgate: {message}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn control_plane() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+}
+
+async fn live<F: Future<Output = ()> + Send + 'static>(
+    config: Config,
+    registries: Vec<Arc<dyn Registry>>,
+    beside: impl FnOnce() -> F,
+) -> Result<(), String> {
+    let mut ends =
+        Ends::listen().map_err(|error| format!("signals cannot be received: {error}"))?;
+    let bound = bind(&config)?;
+    let admin = match &config.admin {
+        Some(admin) => Some((bind_admin(admin).await?, admin.token.clone())),
+        None => None,
+    };
+    let listeners =
+        bound.iter().map(|b| (b.listener.config.name.clone(), b.listener.address)).collect();
+    let world = Arc::new(World::new(config, registries, listeners)?);
+    let followed = world.follow();
+    let workers = start(&world, bound)?;
+    for (name, address) in &world.listeners {
+        complain(&format!("listening {name} {address}\n"));
+    }
+    let (stop_admin, admin_stopped) = oneshot::channel::<()>();
+    let admin = admin.map(|(listener, token)| {
+        if let Ok(address) = listener.local_addr() {
+            complain(&format!("listening admin {address}\n"));
+        }
+        let stopped = async {
+            admin_stopped.await.ok();
+        };
+        tokio::spawn(admin::serve(listener, Arc::clone(&world), token, stopped))
+    });
+    let registered = register(&world);
+    let beside = tokio::spawn(beside());
+    ends.next().await;
+    tokio::spawn(async move {
+        ends.next().await;
+        complain("frontgate: told twice to end, leaving at once\n");
+        leave_at_once();
+    });
+    drain(&world, &workers, registered).await;
+    drop(followed);
+    beside.abort();
+    drop(stop_admin);
+    if let Some(admin) = admin {
+        admin.await.ok();
+    }
+    Ok(())
+}
+
+fn bind(config: &Config) -> Result<Vec<Bound>, String> {
+    let bind = |(index, listener)| {
+        listen::bind(index, listener, config.workers).map_err(|error| {
+            format!("listener {} cannot use {}: {error}", listener.name, listener.address)
+        })
+    };
+    config.listeners.iter().enumerate().map(bind).collect()
+}
+
+async fn bind_admin(admin: &AdminConfig) -> Result<TcpListener, String> {
+    let bound = TcpListener::bind(admin.address).await;
+    bound.map_err(|error| format!("the admin server cannot use {}: {error}", admin.address))
+}
+
+fn start(world: &World, bound: Vec<Bound>) -> Result<Workers, String> {
+    let share = Share {
+        table: world.table.subscribe(),
+        phase: world.phase.subscribe(),
+        traffic: Arc::new(Traffic::new(Arc::clone(&world.connections), world.config.workers)),
+        grace: world.config.shutdown_grace,
+    };
+    listen::start(bound, &share).map_err(|error| format!("a worker cannot start: {error}"))
+}
+
+/// Registers the gateway where the config says; none of it delays serving.
+fn register(world: &World) -> Vec<Registered> {
+    let register = |written: &RegistrationConfig| {
+        let registered = world.registries[written.registry].register(registration(world, written));
+        if registered.is_none() {
+            tracing::warn!(registration = %written.table, "one cannot register in this registry");
+        }
+        registered
+    };
+    world.config.registrations.iter().filter_map(register).collect()
+}
+
+fn registration(world: &World, written: &RegistrationConfig) -> Registration {
+    let HostAndPort { host, port } = HostAndPort::of(written);
+    Registration {
+        id: format!("{}-{host}-{port}", written.name),
+        name: written.name.clone(),
+        address: written.address.clone(),
+        tags: written.tags.clone(),
+        check: match &written.check {
+            Some(path) => Liveness::Http(check_url(world, path)),
+            None => Liveness::Heartbeat,
+        },
+    }
+}
+
+/// An id may hold no brackets where a registry uses it in a path.
+struct HostAndPort {
+    host: String,
+    port: u16,
+}
+
+impl HostAndPort {
+    fn of(written: &RegistrationConfig) -> Self {
+        Self { host: written.address.host.replace(':', "-"), port: written.address.port }
+    }
+}
+
+/// The gateway's own health is answered by its admin server; any other path by its listener, through a route.
+fn check_url(world: &World, path: &str) -> String {
+    match &world.config.admin {
+        Some(admin) if matches!(path, "/healthz" | "/readyz") => {
+            format!("http://{}{path}", admin.address)
+        }
+        Some(_) | None => path.to_owned(),
+    }
+}
+
+/// Fails readiness, takes registrations back, waits for what goes on, closes the rest when patience is over.
+async fn drain(world: &World, workers: &Workers, registered: Vec<Registered>) {
+    tracing::info!("draining");
+    world.phase.send_replace(Phase::Draining);
+    let mut leaving = tokio::task::JoinSet::new();
+    for registered in registered {
+        leaving.spawn(registered.deregister());
+    }
+    let deregistered = async { while leaving.join_next().await.is_some() {} };
+    tokio::join!(deregistered, tokio::time::sleep(world.config.drain_delay));
+    world.phase.send_replace(Phase::Closing);
+    let over = async {
+        while !workers.are_over() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    if tokio::time::timeout(world.config.shutdown_grace, over).await.is_err() {
+        let open: u64 =
+            world.connections.iter().map(|c| c.load(std::sync::atomic::Ordering::Relaxed)).sum();
+        tracing::warn!(connections = open, "shutdown_grace is over, closing what is left");
+        world.phase.send_replace(Phase::Over);
+    } else {
+        tracing::info!("drained");
+    }
+}
+
+/// The signals that end the process.
+struct Ends {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Ends {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[expect(clippy::exit, reason = "whoever says it twice does not want to wait for anything")]
+fn leave_at_once() {
+    std::process::exit(1);
+}
+
+/// Every connection is a descriptor; what the operator allows is used.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+}
