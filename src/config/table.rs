@@ -1,6 +1,7 @@
 //! A table's typed reader: each getter pushes a problem for what it cannot read, and goes on.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::kind::Key;
@@ -150,6 +151,17 @@ impl<'a> Table<'a> {
             },
             (None, _) => self.wrong(key, node, expected, None),
         }
+    }
+
+    /// Reads a secret anew, each time it is called; none for one that is not kept in a file, so cannot have changed.
+    pub fn secret_reader(
+        &self,
+        key: &str,
+    ) -> Option<Arc<dyn Fn() -> Option<Secret> + Send + Sync>> {
+        let [entry] = self.find(key)?.entries()? else { return None };
+        let named = entry.value.text().filter(|_| entry.key == "file")?;
+        let path = entry.value.place.source().folder().join(named);
+        Some(Arc::new(move || Secret::from_file(&path).ok()))
     }
 
     fn indirect(&mut self, entry: &Entry, named: &str) -> Option<Secret> {

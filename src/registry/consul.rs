@@ -11,6 +11,7 @@ mod names;
 mod poll;
 mod pulse;
 mod register;
+mod settings;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
@@ -23,7 +24,9 @@ use self::feed::Feed;
 use self::pulse::Pulse;
 use super::ledger::Ledger;
 use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status, tls};
-use crate::config::Secret;
+
+pub(super) use self::settings::{KEYS, check, open};
+pub use self::settings::{Reread, Settings};
 
 /// Services with a blocking query of their own.
 const OWN: usize = 48;
@@ -31,52 +34,6 @@ const OWN: usize = 48;
 const URGENT: usize = 6;
 /// Those that are read at the same time because something may have changed about any of them.
 const SWEEP: usize = 4;
-
-/// Reads a token anew from where it is kept.
-pub type Reread = Arc<dyn Fn() -> Option<Secret> + Send + Sync>;
-
-/// `[registry.<name>]` of kind `consul`.
-#[derive(Clone)]
-pub struct Settings {
-    /// The table's name.
-    pub name: String,
-    /// `http://host:port`, `https://host:port/prefix`, or `host:port`.
-    pub address: String,
-    /// Sent as `X-Consul-Token`.
-    pub token: Option<Secret>,
-    /// Called when the token is refused; none when it cannot have changed.
-    pub reread: Option<Reread>,
-    /// None is the agent's own.
-    pub datacenter: Option<String>,
-    /// Consul Enterprise.
-    pub namespace: Option<String>,
-    /// Consul Enterprise.
-    pub partition: Option<String>,
-    /// Whether any server may answer, not only the leader.
-    pub stale: bool,
-    /// A node's name, or `_agent`.
-    pub near: Option<String>,
-    /// For `https://`.
-    pub tls: tls::Settings,
-}
-
-impl Settings {
-    /// An agent at this address, and defaults for the rest.
-    pub fn new(name: &str, address: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            address: address.to_owned(),
-            token: None,
-            reread: None,
-            datacenter: None,
-            namespace: None,
-            partition: None,
-            stale: false,
-            near: None,
-            tls: tls::Settings::default(),
-        }
-    }
-}
 
 /// A Consul agent as a registry.
 pub struct Consul {

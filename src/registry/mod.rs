@@ -18,6 +18,33 @@ use tokio::sync::watch;
 pub use fixed::Fixed;
 
 use crate::config::model::{Endpoint, HostPort};
+use crate::config::{Kind, KindInfo, Problems, Section, Table};
+
+/// Every kind of registry that a config may name.
+pub const KINDS: &[Kind<Build>] = &[Kind {
+    name: "consul",
+    about: "Consul: blocking queries on the health endpoint, its catalog, registering with an agent",
+    keys: consul::KEYS,
+    build: Build { check: consul::check, open: consul::open },
+}];
+
+/// How a kind reads its section.
+#[derive(Clone, Copy, Debug)]
+pub struct Build {
+    /// Reports every problem; starts nothing.
+    pub check: fn(&mut Table<'_>),
+    /// The registry under this name; asks nothing until it is used.
+    pub open: fn(&str, &mut Table<'_>) -> Option<Arc<dyn Registry>>,
+}
+
+/// What a configuration must know of the kinds.
+pub const INFOS: &[KindInfo] = &[KINDS[0].checked(KINDS[0].build.check)];
+
+/// The registry that a checked section describes; none when it has problems after all, which are reported.
+pub fn build(section: &Section, problems: &mut Problems) -> Option<Arc<dyn Registry>> {
+    let kind = KINDS.iter().find(|kind| kind.name == section.kind)?;
+    (kind.build.open)(&section.name, &mut section.read(problems))
+}
 
 /// A place that knows where instances are. Created once per `[registry.…]`; every method returns at once and the
 /// work goes on in tasks of the control plane until what was returned is dropped.
@@ -194,4 +221,3 @@ pub enum Health {
     /// Never answered, and says no: wrong token, wrong protocol.
     Failed,
 }
-

@@ -44,8 +44,12 @@ impl Pace {
         let filled = (now - self.filled).as_secs_f64() * RATE;
         self.tokens = (self.tokens + filled).min(BURST) - 1.0;
         self.filled = now;
-        self.failures = 0;
         self.not_before = now + Duration::from_secs_f64((-self.tokens / RATE).max(0.0));
+    }
+
+    /// The answer was good: the next failure is a first one.
+    pub(super) fn recovered(&mut self) {
+        self.failures = 0;
     }
 
     /// It failed: the next question waits twice as long as the last time, up to `longest`, less up to half of it, so
@@ -98,12 +102,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_forgets_the_failures() {
+    async fn a_good_answer_forgets_the_failures_and_a_bad_one_does_not() {
         let mut pace = Pace::default();
         for _ in 0..8 {
             pace.failed(AWAY);
         }
         pace.answered();
+        pace.failed(AWAY);
+        let start = Instant::now();
+        pace.ready().await;
+        assert!(start.elapsed() >= AWAY / 2);
+        pace.recovered();
         pace.failed(AWAY);
         let start = Instant::now();
         pace.ready().await;

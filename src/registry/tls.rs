@@ -35,20 +35,25 @@ impl Default for Settings {
     }
 }
 
-/// What is wrong with the settings, in one line.
+/// What is wrong with a registry's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem(pub String);
+pub struct Problem {
+    /// As written: `address`, `tls.ca`.
+    pub key: &'static str,
+    /// One line.
+    pub message: String,
+}
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "`{}`: {}", self.key, self.message)
     }
 }
 
 impl std::error::Error for Problem {}
 
-fn problem(what: &str, why: impl std::fmt::Display) -> Problem {
-    Problem(format!("{what}: {why}"))
+pub(super) fn problem(key: &'static str, why: impl std::fmt::Display) -> Problem {
+    Problem { key, message: why.to_string() }
 }
 
 impl Settings {
@@ -76,7 +81,7 @@ impl Settings {
         } else if let Some(pem) = &self.ca {
             builder.with_root_certificates(roots(pem)?)
         } else if self.on {
-            builder.with_native_roots().map_err(|e| problem("the system's certificates", e))?
+            builder.with_native_roots().map_err(|e| problem("tls", e))?
         } else {
             builder.with_root_certificates(RootCertStore::empty())
         };
@@ -98,7 +103,7 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, Problem> {
     Ok(store)
 }
 
-fn certificates(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Problem> {
+fn certificates(key: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Problem> {
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|e| problem(key, e))?;

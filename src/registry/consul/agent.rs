@@ -8,10 +8,10 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 
-use super::Settings;
+use super::settings::{Reread, Settings};
 use crate::config::Secret;
 use crate::registry::http::{CallError, Client, Serial};
-use crate::registry::tls::Problem;
+use crate::registry::tls::{Problem, problem};
 
 /// An agent refuses more than 200 connections from one address (`limits.http_max_conns_per_client`), and it is not ours
 /// alone. One more is the pulse's.
@@ -66,7 +66,7 @@ pub(super) struct Agent {
     /// Options of every write: `&ns=…`.
     writing: String,
     token: Mutex<Option<HeaderValue>>,
-    reread: Option<super::Reread>,
+    reread: Option<Reread>,
 }
 
 impl Agent {
@@ -191,7 +191,7 @@ fn request(
 fn header(token: &Secret) -> Result<HeaderValue, Problem> {
     // A token read from a file ends in the file's newline.
     let mut value = HeaderValue::from_str(token.reveal().trim())
-        .map_err(|_| Problem("token: holds characters that no token has".into()))?;
+        .map_err(|_| problem("token", "holds characters that no token has"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -201,7 +201,7 @@ fn base(address: &str) -> Result<String, Problem> {
     let address = address.trim();
     let full =
         if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-    let wrong = |why: &str| Problem(format!("address: `{address}` {why}"));
+    let wrong = |why: &str| problem("address", format!("`{address}` {why}"));
     let uri: Uri = full.parse().map_err(|_| wrong("is not an address"))?;
     match uri.scheme_str() {
         Some("http" | "https") => {}

@@ -107,7 +107,7 @@ async fn names(core: Arc<Core>) {
                 .map_err(|why| poll.failed(Trouble::Broken(why), &core.pulse)),
             Err(trouble) => Err(trouble),
         };
-        settle(&mut account, &result);
+        settle(&mut account, &mut poll, &result);
         if let Err(trouble) = result {
             core.feed.catalog.send_if_modified(|catalog| {
                 let stale = catalog.state.staled(&trouble.to_string());
@@ -160,7 +160,7 @@ async fn checks(core: &Core) {
                 .map_err(|why| poll.failed(Trouble::Broken(why), &core.pulse)),
             Err(trouble) => Err(trouble),
         };
-        settle(&mut account, &result);
+        settle(&mut account, &mut poll, &result);
         let was_told = core.feed.told.send_replace(result.is_ok());
         if result.is_ok() && !was_told {
             core.feed.sweep.notify_one();
@@ -203,9 +203,12 @@ fn differing<'a, K: Ord, V: PartialEq>(
     now.iter().filter(|(key, value)| before.get(key) != Some(value)).map(|(key, _)| key).chain(gone)
 }
 
-fn settle(account: &mut Account, result: &Result<(), Trouble>) {
+fn settle(account: &mut Account, poll: &mut Poll, result: &Result<(), Trouble>) {
     match result {
-        Ok(()) => account.well(),
+        Ok(()) => {
+            poll.used();
+            account.well();
+        }
         Err(trouble) => account.ill(&trouble.to_string(), trouble.blame()),
     }
 }

@@ -123,7 +123,10 @@ impl Finder {
             Err(trouble) => Err(trouble),
         };
         match &result {
-            Ok(()) => self.account.well(),
+            Ok(()) => {
+                self.poll.used();
+                self.account.well();
+            }
             Err(trouble) => self.ill(trouble),
         }
         result.is_ok()

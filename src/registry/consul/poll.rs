@@ -66,6 +66,11 @@ impl Poll {
         }
     }
 
+    /// The answer was good.
+    pub(super) fn used(&mut self) {
+        self.pace.recovered();
+    }
+
     /// The answer could not be used after all.
     pub(super) fn failed(&mut self, trouble: Trouble, pulse: &Pulse) -> Trouble {
         // An agent that comes back may have lost its state, and its index with it: asked with the old one it would
