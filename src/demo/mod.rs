@@ -2,6 +2,7 @@
 
 pub mod addsvc;
 pub mod backend;
+pub mod standalone;
 pub mod stringsvc;
 
 pub use backend::{Backend, Sample};
