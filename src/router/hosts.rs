@@ -1,6 +1,8 @@
 //! From a host to the paths served under it: exact names, wildcards longest first, then any.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::Ipv6Addr;
 
 use super::Candidate;
 use super::names::Names;
@@ -76,23 +78,30 @@ impl Hosts {
     }
 }
 
-/// A Host without port, brackets and final dot; its case is left.
-pub(super) fn plain(host: &str) -> &str {
+/// A Host without port, brackets and final dot; its case is left. Copied only if it is an IPv6 address.
+pub(super) fn plain(host: &str) -> Cow<'_, str> {
     if let Some(inside) = host.strip_prefix('[') {
-        return inside.split_once(']').map_or(inside, |(address, _)| address);
+        let address = inside.split_once(']').map_or(inside, |(address, _)| address);
+        return one_spelling(address);
     }
     let name = host.split_once(':').map_or(host, |(name, _)| name);
-    name.strip_suffix('.').unwrap_or(name)
+    Cow::Borrowed(name.strip_suffix('.').unwrap_or(name))
+}
+
+/// `0:0::1` is `::1`.
+fn one_spelling(address: &str) -> Cow<'_, str> {
+    let parsed = address.parse::<Ipv6Addr>();
+    parsed.map_or(Cow::Borrowed(address), |parsed| Cow::Owned(parsed.to_string()))
 }
 
 /// A written host as it is compared.
 pub(super) fn plain_pattern(host: &HostPattern) -> HostPattern {
     let bare = |text: &str| text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     match host {
-        HostPattern::Exact(name) => HostPattern::Exact(match name.strip_prefix('[') {
-            Some(address) => bare(address.trim_end_matches(']')),
-            None => bare(name),
-        }),
+        HostPattern::Exact(name) => {
+            let address = name.strip_prefix('[').map(|address| address.trim_end_matches(']'));
+            HostPattern::Exact(one_spelling(&bare(address.unwrap_or(name))).into_owned())
+        }
         HostPattern::Suffix(suffix) => HostPattern::Suffix(bare(suffix)),
     }
 }

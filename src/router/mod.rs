@@ -1,7 +1,7 @@
 //! From a request to what it is for: host, path, condition. Knows nothing of gateways.
 //!
 //! Priorities, then a map of hosts, then a tree of segments, then the few candidates that share a place. Finding
-//! allocates nothing and locks nothing, unless a route has a regular expression that meets an escape.
+//! allocates nothing and locks nothing, unless a regular expression meets an escape or the Host is an IPv6 address.
 
 mod conditions;
 mod conflicts;
@@ -173,7 +173,7 @@ impl<T> Router<T> {
     /// Offers every candidate whose host and path match, best first, until `take` says that it took one.
     fn offer(&self, ask: &Ask<'_>, mut take: impl FnMut(Candidate) -> bool) {
         let host = hosts::plain(ask.host);
-        self.levels.iter().any(|hosts| hosts.offer(host, ask.path, &mut take));
+        self.levels.iter().any(|hosts| hosts.offer(&host, ask.path, &mut take));
     }
 }
 

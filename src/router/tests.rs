@@ -226,6 +226,7 @@ fn case_port_and_final_dot_of_a_host_are_ignored() {
             ("GET [2001:DB8::a]:80/", Some(2)),
             ("GET [2001:db8::a]/", Some(2)),
             ("GET [::1]:80/", Some(3)),
+            ("GET [0:0::0001]/", Some(3)),
         ],
     );
 }

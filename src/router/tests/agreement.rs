@@ -256,7 +256,7 @@ fn allowed(entries: &[Entry<usize>], ranked: &[Rank], request: &Request) -> Vec<
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn find_agrees_with_sorting_every_match(
