@@ -92,19 +92,20 @@ fn a_reader_beside_many_writers_sees_sums_that_only_grow_and_end_right() {
     const EACH: u64 = 20_000;
     let numbers = RouteNumbers::new(WORKERS);
     std::thread::scope(|scope| {
+        let mut writers = Vec::new();
         for worker in 0..WORKERS {
             let numbers = &numbers;
-            scope.spawn(move || {
+            writers.push(scope.spawn(move || {
                 let exchange = exchange(Method::GET);
                 for i in 0..EACH {
                     numbers.began(worker);
                     let status = 200 + u16::try_from(i % 20).unwrap();
                     numbers.ended(worker, &exchange, ending(status, Fate::Answered));
                 }
-            });
+            }));
         }
         let mut before = 0;
-        while before < WORKERS as u64 * EACH {
+        while writers.iter().any(|writer| !writer.is_finished()) {
             let totals = Totals::of(&numbers);
             assert!(totals.requests() >= before);
             assert!(totals.in_flight <= WORKERS as u64 * EACH);
