@@ -12,7 +12,7 @@ use tokio::sync::watch;
 pub use follow::Followed;
 
 use crate::config::model::RegistryConfig;
-use crate::config::{Config, KindInfo, Kinds, Loaded, Problems};
+use crate::config::{Config, Kinds, Loaded, Problems};
 use crate::gateway::Table;
 use crate::registry::Registry;
 use crate::{forward, registry};
@@ -47,21 +47,8 @@ pub enum Phase {
 }
 
 /// The kinds that a configuration may name.
-pub struct Known {
-    registries: Vec<KindInfo>,
-}
-
-impl Known {
-    /// Those of every part.
-    pub fn all() -> Self {
-        Self { registries: registry::kinds() }
-    }
-
-    /// As the configuration wants them.
-    pub fn kinds(&self) -> Kinds<'_> {
-        Kinds { registries: &self.registries, balancers: forward::balance::INFOS }
-    }
-}
+pub const KINDS: Kinds<'static> =
+    Kinds { registries: registry::INFOS, balancers: forward::balance::INFOS };
 
 /// Everything about a good configuration that only the parts can find wrong.
 pub fn check(loaded: &Loaded, problems: &mut Problems) {
@@ -71,7 +58,7 @@ pub fn check(loaded: &Loaded, problems: &mut Problems) {
 /// The registries a configuration names, in its order; problems where one cannot be used after all.
 pub fn registries(config: &Config) -> Result<Vec<Arc<dyn Registry>>, Problems> {
     let mut problems = Problems::new();
-    let open = |written: &RegistryConfig| registry::open(&written.section, &mut problems);
+    let open = |written: &RegistryConfig| registry::build(&written.section, &mut problems);
     let registries: Vec<_> = config.registries.iter().filter_map(open).collect();
     if problems.is_empty() { Ok(registries) } else { Err(problems) }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use frontgate::assemble::{self, Known};
+use frontgate::assemble::{self, KINDS};
 use frontgate::cli::report::Subject;
 use frontgate::cli::{self, Command};
 
@@ -11,18 +11,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = cli::parse();
-    let known = Known::all();
-    let kinds = known.kinds();
     match &arguments.command {
         Command::Run(flags) => cli::run::run(flags, &arguments.log),
-        Command::Check(flags) => cli::check::check(&flags.config, &kinds, assemble::check),
+        Command::Check(flags) => cli::check::check(&flags.config, &KINDS, assemble::check),
         Command::Demo(flags) => cli::demo::run(flags, &arguments.log),
         Command::Routes(flags) => cli::show(Subject::Routes, flags),
         Command::Services(flags) => cli::show(Subject::Services, flags),
         Command::Instances(flags) => cli::show(Subject::Instances, flags),
         Command::Kinds => {
-            cli::kinds(&[("registry", kinds.registries), ("balance", kinds.balancers)])
+            cli::kinds(&[("registry", KINDS.registries), ("balance", KINDS.balancers)])
         }
-        Command::Schema => cli::schema(&kinds),
+        Command::Schema => cli::schema(&KINDS),
     }
 }

@@ -21,7 +21,6 @@ fn a_warm_count_allocates_nothing() {
         began: Instant::now(),
         refusal: Some(Refusal::Upstream),
         allow: None,
-        json: false,
         attempts: 2,
         retries: [1; 3],
     };

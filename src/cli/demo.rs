@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{DemoFlags, LogFlags, check, complain, run, say};
-use crate::assemble::{self, Known};
+use crate::assemble;
 use crate::config::model::{Endpoint, HostPort, Scheme};
 use crate::config::{self, Error, KindInfo, Kinds, Problems};
 use crate::demo::{Backend, Sample};
@@ -30,10 +30,7 @@ pub fn run(flags: &DemoFlags, logging: &LogFlags) -> ExitCode {
     if flags.print_config {
         return say(&text);
     }
-    let known = Known::all();
-    let mut kinds = known.kinds().registries.to_vec();
-    kinds.push(EMBEDDED);
-    let kinds = Kinds { registries: &kinds, ..known.kinds() };
+    let kinds = Kinds { registries: &[EMBEDDED], ..assemble::KINDS };
     let loaded = config::parse(Path::new("demo"), &text, &kinds).and_then(|loaded| {
         let mut problems = Problems::new();
         assemble::check(&loaded, &mut problems);

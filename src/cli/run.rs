@@ -26,8 +26,7 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// Serves until SIGTERM or SIGINT, then drains. 1 when it could not start or was told twice to end.
 pub fn run(flags: &super::ConfigFlag, logging: &super::LogFlags) -> ExitCode {
-    let known = assemble::Known::all();
-    let loaded = match check::load(&flags.config, &known.kinds(), assemble::check) {
+    let loaded = match check::load(&flags.config, &assemble::KINDS, assemble::check) {
         Ok(loaded) => loaded,
         Err(error) => return check::report(&error),
     };

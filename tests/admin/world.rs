@@ -184,7 +184,8 @@ fn config(services: &[ServiceConfig], routes: &[&RouteConfig]) -> Config {
     let registry = |name: &str, required| RegistryConfig {
         name: name.into(),
         required,
-        section: Section { name: name.into(), kind: "consul".into() },
+        section: Section::from_toml(name, &frontgate::registry::INFOS[0], "kind = \"consul\"")
+            .unwrap(),
     };
     Config {
         workers: config_workers(),
@@ -223,7 +224,6 @@ pub(crate) fn count(
         began: Instant::now(),
         refusal,
         allow: None,
-        json: false,
         attempts: 1,
         retries: [0; 3],
     };

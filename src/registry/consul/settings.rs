@@ -158,7 +158,8 @@ mod tests {
     use crate::registry;
 
     fn section(text: &str) -> Section {
-        Section::from_toml("registry.consul", &registry::INFOS[0], text).unwrap_or_else(|e| panic!("{e}"))
+        Section::from_toml("registry.consul", &registry::INFOS[0], text)
+            .unwrap_or_else(|e| panic!("{e}"))
     }
 
     fn problems(text: &str) -> String {
