@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use crate::config::model::RouteConfig;
 use crate::exchange::{Client, Ending, Exchange};
 use crate::forward::{self, Call, Local, Service};
+use crate::observe::Refusals;
 use crate::observe::numbers::RouteNumbers;
 use crate::refusal::Refusal;
 use crate::rewrite::{self, RequestIds, Rewrite};
@@ -55,6 +56,7 @@ pub struct Gateway {
     locals: Vec<Rc<Local>>,
     ids: Rc<RefCell<RequestIds>>,
     kept: Rc<Cell<usize>>,
+    refusals: Rc<Refusals>,
     worker: usize,
 }
 
@@ -101,8 +103,15 @@ async fn pass(
 impl Gateway {
     /// A worker's first.
     pub fn new(table: Arc<Table>, worker: usize) -> Self {
-        let (ids, kept) = (Rc::default(), Rc::default());
-        Self { table: Arc::clone(&table), locals: Vec::new(), ids, kept, worker }.renewed(table)
+        let first = Self {
+            table: Arc::clone(&table),
+            locals: Vec::new(),
+            ids: Rc::default(),
+            kept: Rc::default(),
+            refusals: Rc::default(),
+            worker,
+        };
+        first.renewed(table)
     }
 
     /// The same worker's for a newer table. What stays in it keeps its connections.
@@ -112,6 +121,7 @@ impl Gateway {
             table,
             ids: Rc::clone(&self.ids),
             kept: Rc::clone(&self.kept),
+            refusals: Rc::clone(&self.refusals),
             worker: self.worker,
         }
     }
@@ -160,6 +170,10 @@ impl Gateway {
         let numbers =
             exchange.route.map_or(&self.table.unrouted, |at| &self.table.routes[at].numbers);
         numbers.ended(self.worker, exchange, ending);
+        if let Some(refusal) = exchange.refusal {
+            let route = exchange.route.map_or("-", |at| &self.table.routes[at].config.name);
+            self.refusals.note(exchange, refusal, route);
+        }
     }
 
     fn address(&self, client: &Client, parts: &Parts) -> std::net::IpAddr {

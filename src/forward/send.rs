@@ -62,6 +62,13 @@ pub async fn send(
             Err(error) => error,
         };
         note(local, &slot, error.attempt(), error.is_failure());
+        tracing::debug!(
+            service = %local.service.config.name,
+            instance = %slot.instance.endpoint.address,
+            at = ?error.at,
+            reused = error.reused,
+            "an attempt failed"
+        );
         last = error.refusal();
         let late = due.is_some_and(|due| Instant::now() >= due);
         let reason = retry.again(error, body.rewind());

@@ -6,6 +6,7 @@ pub mod metric;
 pub mod numbers;
 mod page;
 mod process;
+mod refusals;
 mod tally;
 
 pub use control::{Handle, install};
@@ -13,3 +14,5 @@ pub use histogram::Buckets;
 pub use numbers::{RouteNumbers, Totals};
 pub use page::{CONTENT_TYPE, Family, Labels, Page};
 pub use process::write as write_process;
+
+pub use refusals::Refusals;

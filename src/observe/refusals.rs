@@ -1,0 +1,97 @@
+//! One log line per answer the gateway gave by itself, as long as there are not too many.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use crate::exchange::Exchange;
+use crate::refusal::{Blame, Refusal};
+
+/// Lines of one worker in one [`WINDOW`]: writing a line blocks, and a flood of refusals must not slow what is served.
+const LINES: u32 = 50;
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// One worker's refusals, on their way to the log.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    since: Cell<Option<Instant>>,
+    count: Cell<u32>,
+}
+
+impl Refusals {
+    /// Logs one: `info` when the client is to blame, else `warn`. Says how many were left out once there is room again.
+    pub fn note(&self, exchange: &Exchange, refusal: Refusal, route: &str) {
+        let now = Instant::now();
+        if self.since.get().is_none_or(|since| now.duration_since(since) >= WINDOW) {
+            let left_out = self.count.get().saturating_sub(LINES);
+            self.since.set(Some(now));
+            self.count.set(0);
+            if left_out > 0 {
+                tracing::warn!(refusals = left_out, "more were refused than are logged");
+            }
+        }
+        self.count.set(self.count.get().saturating_add(1));
+        if self.count.get() > LINES {
+            return;
+        }
+        let code = refusal.code();
+        let status = refusal.status().as_u16();
+        let reason = refusal.message();
+        let id = exchange.id.to_str().unwrap_or_default();
+        let (client, method, attempts) = (exchange.address, &exchange.method, exchange.attempts);
+        match refusal.blame() {
+            Blame::Client => {
+                tracing::info!(code, status, route, %client, %method, id, reason, "refused");
+            }
+            Blame::Upstream | Blame::Gateway => {
+                tracing::warn!(code, status, route, %client, %method, id, attempts, reason, "refused");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::SocketAddr;
+    use std::sync::{Arc, Mutex};
+
+    use http::{HeaderValue, Method};
+
+    use super::*;
+    use crate::exchange::Client;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_flood_is_cut_and_said_to_be() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let client = Client::new(SocketAddr::from(([127, 0, 0, 1], 9)), 0, 80, false);
+        let exchange = Exchange::begin(&client, Method::GET, HeaderValue::from_static("the-id"));
+        let refusals = Refusals::default();
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..LINES + 7 {
+                refusals.note(&exchange, Refusal::NoInstance, "orders");
+            }
+            refusals.since.set(Instant::now().checked_sub(WINDOW));
+            refusals.note(&exchange, Refusal::NoRoute, "-");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches("code=\"no_instance\"").count(), LINES as usize);
+        assert!(text.contains("refusals=7"), "{text}");
+        assert!(text.contains("code=\"no_route\"") && text.contains("the-id"), "{text}");
+    }
+}
