@@ -243,3 +243,19 @@ proptest::proptest! {
         config::parse(Path::new("f"), &format!("[listen.web]\naddress = {text}\n{key} = {text}"), &KINDS).ok();
     }
 }
+
+#[test]
+fn a_secret_whose_file_changed_makes_another_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("frontgate.toml");
+    let text = "workers = 1\n[listen.web]\naddress = '127.0.0.1:0'\n\
+                [registry.c]\nkind = 'consul'\ntoken = { file = 'token' }\n";
+    fs::write(&path, text).unwrap();
+    let read = |token: &str| {
+        fs::write(folder.path().join("token"), token).unwrap();
+        config::load(&path, &KINDS).unwrap().config
+    };
+    let one = read("a\n");
+    assert_eq!(one, read("a"), "newlines at the end are no part of it");
+    assert_ne!(one, read("b"));
+}
