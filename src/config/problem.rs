@@ -47,7 +47,10 @@ impl Problems {
     /// Adds one; the same one twice is one.
     pub fn push(&mut self, place: &Place, message: impl Into<String>, hint: impl Into<Hint>) {
         let Hint(hint) = hint.into();
-        self.list.insert(Problem { place: place.clone(), message: message.into(), hint });
+        // Whoever reports a value may quote it.
+        let message = place.source().scrub(&message.into());
+        let hint = hint.map(|hint| place.source().scrub(&hint));
+        self.list.insert(Problem { place: place.clone(), message, hint });
     }
 
     /// Adds those of another.

@@ -242,3 +242,16 @@ fn edits(edits: &HeaderEdits) -> Value {
         "remove": edits.remove.iter().map(http::HeaderName::as_str).collect::<Vec<_>>(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_user() {
+        assert_eq!(without_user("http://user:s3cret@host:1/a"), "http://***@host:1/a");
+        for plain in ["http://host:1", "user@host", "://@", ""] {
+            assert_eq!(without_user(plain), plain);
+        }
+    }
+}

@@ -91,6 +91,18 @@ impl Source {
     }
 }
 
+impl Source {
+    /// A text that may quote the file, without what is hidden there.
+    pub(super) fn scrub(&self, text: &str) -> String {
+        let hidden = self.hidden.iter().filter_map(|range| self.text.get(range.clone()));
+        hidden
+            .map(|hidden| hidden.trim_matches(['"', '\'', '\n', ' ']))
+            // A shorter one stands in too many words, and is no secret worth the name.
+            .filter(|hidden| hidden.len() >= 4 && text.contains(hidden))
+            .fold(text.to_owned(), |text, hidden| text.replace(hidden, "***"))
+    }
+}
+
 impl fmt::Debug for Source {
     /// Its name only: the text may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
