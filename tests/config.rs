@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use frontgate::assemble::KINDS;
+use frontgate::assemble::{self, KINDS};
 use frontgate::config::model::{Condition, Config, Found, HostPattern, PathPattern, PathRewrite};
 use frontgate::config::{self, Error, Loaded};
 
@@ -53,6 +53,22 @@ fn every_good_configuration_loads() {
     for path in samples("tests/config/good") {
         good(path.file_name().unwrap().to_str().unwrap());
     }
+}
+
+#[test]
+fn every_example_loads_and_the_parts_agree() {
+    let mut examples = 0;
+    for folder in fs::read_dir("examples").unwrap() {
+        let path = folder.unwrap().path().join("frontgate.toml");
+        if path.is_file() {
+            let loaded = config::load(&path, &KINDS).unwrap_or_else(|error| panic!("{error}"));
+            let mut problems = config::Problems::new();
+            assemble::check(&loaded, &mut problems);
+            assert!(problems.is_empty() && loaded.warnings.is_empty(), "{problems}");
+            examples += 1;
+        }
+    }
+    assert!(examples > 0, "no example was found");
 }
 
 #[test]

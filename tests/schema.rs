@@ -3,23 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use frontgate::assemble::KINDS;
 use frontgate::config::model::RouteConfig;
-use frontgate::config::{self, Config, Key, KindInfo, Kinds, schema};
-
-const KINDS: Kinds<'_> = Kinds {
-    registries: &[KindInfo {
-        name: "consul",
-        about: "a Consul agent",
-        keys: &[Key {
-            name: "address",
-            shape: "string",
-            default: "\"http://127.0.0.1:8500\"",
-            about: "its HTTP API",
-        }],
-        check: None,
-    }],
-    balancers: &[KindInfo { name: "round_robin", about: "in turn", keys: &[], check: None }],
-};
+use frontgate::config::{self, Config, Key, schema};
 
 const TABLES: [(&str, &[Key]); 9] = [
     ("main", schema::TOP),
@@ -64,6 +50,7 @@ const LISTEN: &str = "[listen.web]\naddress = \"127.0.0.1:8080\"\n";
 fn what_is_printed_loads_and_changes_nothing() {
     let printed = schema::print(&KINDS);
     assert_eq!(read(&printed), read(LISTEN), "{printed}");
+    assert!(printed.contains("\n# [registry.consul]\n# kind = \"consul\"\n"), "{printed}");
 }
 
 #[test]

@@ -189,9 +189,9 @@ pub fn print(kinds: &Kinds<'_>) -> String {
     table("[listen.web]", "Where clients connect: any number, any name.", &all(LISTEN), "");
     table("[admin]", "The admin server; `admin = false` switches it off.", &all(ADMIN), "");
     for kind in kinds.registries {
-        let known: Vec<&Key> = REGISTRY.iter().chain(kind.keys).collect();
-        let header = format!("[registry.{}]", kind.name);
-        table(&header, &format!("kind = \"{}\": {}.", kind.name, kind.about), &known, "# ");
+        let known: Vec<&Key> = REGISTRY[1..].iter().chain(kind.keys).collect();
+        let header = format!("[registry.{0}]\n# kind = \"{0}\"", kind.name);
+        table(&header, &format!("{}.", kind.about), &known, "# ");
     }
     table("[catalog.all]", "Routes by service name.", &all(CATALOG), "# ");
     table("[register.self]", "The gateway registers itself.", &all(REGISTER), "# ");
