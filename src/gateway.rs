@@ -44,7 +44,7 @@ pub struct Route {
     pub service: usize,
     /// What it changes.
     pub rewrite: Rewrite,
-    /// Its counters; the routes of one catalog share theirs.
+    /// Its counters; those of a catalog's routes are shown under one label.
     pub numbers: Arc<RouteNumbers>,
 }
 

@@ -8,11 +8,12 @@ mod exposition;
 mod world;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use frontgate::assemble::Phase;
 use frontgate::cli::report::{Subject, report};
 use frontgate::exchange::Fate;
+use frontgate::forward::service::Source;
 use frontgate::refusal::Refusal;
 use frontgate::registry::{Health, Status};
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ use world::{Admin, Answer, count, status, world};
 
 #[tokio::test]
 async fn a_live_process_is_healthy_and_ready_with_each_parts_state() {
-    let admin = Admin::start(world(), None).await;
+    let admin = Admin::start(world().await, None).await;
     assert_eq!(admin.get("/healthz").await.status, 200);
     let ready = admin.get("/readyz").await;
     assert_eq!(ready.status, 200);
@@ -43,16 +44,17 @@ async fn a_live_process_is_healthy_and_ready_with_each_parts_state() {
 
 #[tokio::test]
 async fn readiness_fails_while_draining_and_while_a_required_registry_was_not_heard() {
-    let world = world();
-    let admin = Admin::start(Arc::clone(&world.world), None).await;
-    world.main.set(Status { health: Health::Failed, ..Status::default() });
+    let whole = world().await;
+    let (world, main) = (Arc::clone(&whole.world), Arc::clone(&whole.main));
+    let admin = Admin::start(whole, None).await;
+    main.set(Status { health: Health::Failed, ..Status::default() });
     let unheard = admin.get("/readyz").await;
     assert_eq!((unheard.status, &unheard.json()["draining"]), (503, &json!(false)));
     assert_eq!(unheard.json()["parts"][0]["ready"], false);
-    world.main.set(Status { health: Health::Stale, ..status() });
+    main.set(Status { health: Health::Stale, ..status() });
     assert_eq!(admin.get("/readyz").await.status, 200);
     for phase in [Phase::Draining, Phase::Closing] {
-        world.world.phase.send_replace(phase);
+        world.phase.send_replace(phase);
         let draining = admin.get("/readyz").await;
         assert_eq!((draining.status, &draining.json()["draining"]), (503, &json!(true)));
     }
@@ -61,15 +63,15 @@ async fn readiness_fails_while_draining_and_while_a_required_registry_was_not_he
 
 #[tokio::test]
 async fn routes_are_shown_as_checked_with_their_place_and_traffic() {
-    let world = world();
-    count(&world.world, 0, 200, Fate::Answered, None);
-    count(&world.world, 0, 502, Fate::UpstreamFailed, Some(Refusal::Upstream));
-    let admin = Admin::start(world, None).await;
+    let whole = world().await;
+    count(&whole.world, 0, 200, Fate::Answered, None);
+    count(&whole.world, 0, 502, Fate::UpstreamFailed, Some(Refusal::Upstream));
+    let admin = Admin::start(whole, None).await;
     let routes = admin.get("/routes").await.json();
     let names: Vec<_> = routes["routes"].as_array().unwrap().iter().map(|r| &r["name"]).collect();
     assert_eq!(names, ["orders", "catalog.all/stock", "catalog.all/users"]);
     let expected = json!({
-        "name": "orders", "label": "orders", "source": "routes/a.toml:3", "paths": ["/orders/*"],
+        "name": "orders", "label": "orders", "source": "frontgate.toml:17", "paths": ["/orders/*"],
         "hosts": ["*.example.com"], "methods": ["GET"], "listen": ["web"], "service": "orders",
         "priority": 7, "in_flight": 0, "requests": 2, "errors": 1,
     });
@@ -83,7 +85,7 @@ async fn routes_are_shown_as_checked_with_their_place_and_traffic() {
 
 #[tokio::test]
 async fn services_are_found_by_name_also_with_a_slash_in_it() {
-    let admin = Admin::start(world(), None).await;
+    let admin = Admin::start(world().await, None).await;
     let services = admin.get("/services").await.json();
     assert_eq!(services["services"].as_array().unwrap().len(), 3);
     for path in ["/services/main/stock", "/services/main%2Fstock", "/services/main%2fstock"] {
@@ -98,15 +100,49 @@ async fn services_are_found_by_name_also_with_a_slash_in_it() {
 }
 
 #[tokio::test]
+async fn a_service_whose_registry_is_away_says_since_when_and_why() {
+    let whole = world().await;
+    whole.main.lose(SystemTime::UNIX_EPOCH, "connection refused");
+    whole.sources(|source| matches!(source, Source::Stale { .. })).await;
+    let admin = Admin::start(whole, None).await;
+    assert_eq!(
+        admin.get("/services/main/stock").await.json(),
+        json!({
+            "name": "main/stock", "registry": "main", "balance": "round_robin", "state": "degraded",
+            "source": "stale", "stale_since": "1970-01-01T00:00:00.000Z",
+            "last_error": "connection refused", "in_flight": 0, "requests": 0, "failures": 0,
+            "attempts": {"ok": 0, "connect": 0, "reset": 0, "timeout": 0, "malformed": 0, "client_gone": 0},
+            "instances": [{
+                "address": "127.0.0.1:9002", "scheme": "http", "weight": 3, "zone": "a", "state": "ready",
+                "health": "off", "breaker": "off", "drained_until": null, "in_flight": 0, "requests": 0,
+                "failures": 0, "connections": {"active": 0, "idle": 0},
+            }],
+        })
+    );
+    let page = Exposition::parse(&admin.get("/metrics").await.body);
+    let age = [("registry", "main"), ("service", "main/stock")];
+    assert!(page.value("frontgate_registry_age_seconds", &age).unwrap() > 1e9);
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_without_its_secrets() {
+    let admin = Admin::start(world().await, None).await;
+    let config = admin.get("/config").await;
+    assert_eq!(config.json()["route"][0]["name"], "orders");
+    assert_eq!(config.json()["workers"], 2);
+    assert!(!config.body.contains("hidden"), "{}", config.body);
+}
+
+#[tokio::test]
 async fn registries_say_where_they_stand() {
-    let admin = Admin::start(world(), None).await;
+    let admin = Admin::start(world().await, None).await;
     assert_eq!(
         admin.get("/registries").await.json(),
         json!({"registries": [
-            {"name": "main", "kind": "consul", "required": true, "state": "ok",
+            {"name": "main", "kind": "shown", "required": true, "state": "ok",
              "last_success": "1970-01-01T00:00:09.000Z", "last_error": null,
              "services": 2, "instances": 5},
-            {"name": "spare", "kind": "consul", "required": false, "state": "connecting",
+            {"name": "spare", "kind": "shown", "required": false, "state": "connecting",
              "last_success": null, "last_error": null, "services": 0, "instances": 0},
         ]})
     );
@@ -114,7 +150,7 @@ async fn registries_say_where_they_stand() {
 
 #[tokio::test]
 async fn what_is_not_there_or_takes_another_method_is_said_in_json() {
-    let admin = Admin::start(world(), None).await;
+    let admin = Admin::start(world().await, None).await;
     for path in ["/", "/nothing", "/services/", "/healthz/"] {
         assert_refused(&admin.get(path).await, 404, "not_found");
     }
@@ -127,7 +163,7 @@ async fn what_is_not_there_or_takes_another_method_is_said_in_json() {
 
 #[tokio::test]
 async fn no_page_from_elsewhere_may_ask() {
-    let admin = Admin::start(world(), None).await;
+    let admin = Admin::start(world().await, None).await;
     let own = format!("origin: http://{}", admin.address);
     assert_eq!(admin.ask("GET", "/routes", &[&own]).await.status, 200);
     for origin in ["http://evil.example", "http://127.0.0.1:1", "null"] {
@@ -145,7 +181,7 @@ async fn no_page_from_elsewhere_may_ask() {
 
 #[tokio::test]
 async fn a_token_is_asked_for_on_writes_and_not_for_reads_on_this_machine() {
-    let admin = Admin::start(world(), Some("s3cret")).await;
+    let admin = Admin::start(world().await, Some("s3cret")).await;
     assert_eq!(admin.get("/routes").await.status, 200);
     let bare = admin.ask("POST", "/routes", &["content-length: 0"]).await;
     assert_refused(&bare, 401, "unauthenticated");
@@ -158,12 +194,12 @@ async fn a_token_is_asked_for_on_writes_and_not_for_reads_on_this_machine() {
 
 #[tokio::test]
 async fn the_page_of_metrics_is_well_formed_and_counts_what_happened() {
-    let world = world();
-    count(&world.world, 0, 200, Fate::Answered, None);
-    count(&world.world, 0, 200, Fate::Answered, None);
-    count(&world.world, 1, 503, Fate::Refused, Some(Refusal::NoInstance));
-    count(&world.world, 2, 200, Fate::Answered, None);
-    let admin = Admin::start(world, None).await;
+    let whole = world().await;
+    count(&whole.world, 0, 200, Fate::Answered, None);
+    count(&whole.world, 0, 200, Fate::Answered, None);
+    count(&whole.world, 1, 503, Fate::Refused, Some(Refusal::NoInstance));
+    count(&whole.world, 2, 200, Fate::Answered, None);
+    let admin = Admin::start(whole, None).await;
     let answer = admin.get("/metrics").await;
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let page = Exposition::parse(&answer.body);
@@ -191,7 +227,9 @@ async fn the_page_of_metrics_is_well_formed_and_counts_what_happened() {
     assert_eq!(one("frontgate_registry_up", &[("registry", "main")]), Some(1.0));
     assert_eq!(one("frontgate_registry_up", &[("registry", "spare")]), Some(0.0));
     let ready = [("service", "main/stock"), ("state", "ready")];
-    assert_eq!(one("frontgate_instances", &ready), Some(0.0));
+    assert_eq!(one("frontgate_instances", &ready), Some(1.0));
+    let age = [("registry", "main"), ("service", "main/stock")];
+    assert_eq!(one("frontgate_registry_age_seconds", &age), Some(0.0));
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     assert_eq!(one("frontgate_build_info", &version), Some(1.0));
     assert!(one("process_resident_memory_bytes", &[]).unwrap() > 0.0);
@@ -203,7 +241,7 @@ async fn the_page_of_metrics_is_well_formed_and_counts_what_happened() {
 
 #[tokio::test]
 async fn the_verbs_print_tables_or_the_answer_unchanged() {
-    let admin = Admin::start(world(), None).await;
+    let admin = Admin::start(world().await, None).await;
     let address = format!("http://{}", admin.address);
     let table = report(Subject::Routes, &address, None, false).await.unwrap();
     assert!(table.starts_with("NAME "), "{table}");
@@ -217,7 +255,7 @@ async fn the_verbs_print_tables_or_the_answer_unchanged() {
 
 #[tokio::test]
 async fn a_stop_ends_idle_connections_and_the_port() {
-    let admin = Admin::start(world(), None).await;
+    let admin = Admin::start(world().await, None).await;
     let address = admin.address;
     let idle = tokio::net::TcpStream::connect(address).await.unwrap();
     assert_eq!(admin.get("/healthz").await.status, 200);

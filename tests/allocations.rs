@@ -2,10 +2,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use frontgate::exchange::{Ending, Exchange, Fate};
+use frontgate::exchange::{Client, Ending, Exchange, Fate};
 use frontgate::observe::RouteNumbers;
 use frontgate::refusal::Refusal;
 use http::{HeaderValue, Method};
@@ -13,17 +13,17 @@ use http::{HeaderValue, Method};
 #[test]
 fn a_warm_count_allocates_nothing() {
     let numbers = RouteNumbers::new(1);
-    let exchange = Exchange {
-        id: HeaderValue::from_static("0123"),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        route: Some(0),
-        method: Method::POST,
-        began: Instant::now(),
-        refusal: Some(Refusal::Upstream),
-        allow: None,
-        attempts: 2,
-        retries: [1; 3],
+    let client = Client {
+        peer: SocketAddr::from(([127, 0, 0, 1], 1)),
+        peer_value: HeaderValue::from_static("127.0.0.1"),
+        trusted: false,
+        listener: 0,
+        port_value: HeaderValue::from_static("8080"),
+        tls: false,
     };
+    let mut exchange = Exchange::begin(&client, Method::POST, HeaderValue::from_static("0123"));
+    exchange.refusal = Some(Refusal::Upstream);
+    exchange.retries = [1; 3];
     let ending = |status| Ending { status, fate: Fate::Answered, took: Duration::from_millis(3) };
     let count = || {
         for status in 200..230 {

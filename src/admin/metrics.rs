@@ -1,7 +1,6 @@
 //! `/metrics`: every number there is, as Prometheus text.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
@@ -54,7 +53,7 @@ fn whole(world: &World, control: &observe::Handle) -> String {
     page.into_text()
 }
 
-/// The numbers of a table's routes under their labels.
+/// The numbers of a table's routes under their labels, which a catalog's routes share.
 #[derive(Default)]
 struct Numbers<'a> {
     by_route: BTreeMap<&'a str, Totals>,
@@ -63,27 +62,19 @@ struct Numbers<'a> {
 
 impl<'a> Numbers<'a> {
     fn of(table: &'a Table) -> Self {
-        // Routes may share their numbers: these are read once, without a service if there are several.
-        let mut labels = HashMap::<*const RouteNumbers, (&RouteNumbers, &str, &str)>::new();
-        labels.insert(Arc::as_ptr(&table.unrouted), (&table.unrouted, NONE, NONE));
+        let mut numbers = Self::default();
+        numbers.add(NONE, NONE, &table.unrouted);
         for route in &table.routes {
             let service = table.services.get(route.service);
             let service = service.map_or(NONE, |service| service.config.name.as_str());
-            labels
-                .entry(Arc::as_ptr(&route.numbers))
-                .and_modify(|(_, _, shared)| {
-                    if *shared != service {
-                        *shared = NONE;
-                    }
-                })
-                .or_insert((&route.numbers, &route.label, service));
-        }
-        let mut numbers = Self::default();
-        for (read, route, service) in labels.into_values() {
-            numbers.by_route.entry(route).or_default().add(read);
-            numbers.by_service.entry((route, service)).or_default().add(read);
+            numbers.add(&route.label, service, &route.numbers);
         }
         numbers
+    }
+
+    fn add(&mut self, route: &'a str, service: &'a str, numbers: &RouteNumbers) {
+        self.by_route.entry(route).or_default().add(numbers);
+        self.by_service.entry((route, service)).or_default().add(numbers);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The admin server: health, numbers, and what the gateway knows, over HTTP. Not on the request path.
 
 mod answer;
+mod config;
 mod gate;
 mod health;
 mod metrics;
@@ -49,6 +50,7 @@ pub fn router(world: Arc<World>, token: Option<Secret>) -> Router {
         .route("/services", get(services::all))
         .route("/services/{*name}", get(services::one))
         .route("/registries", get(registries::all))
+        .route("/config", get(config::effective))
         .fallback(answer::no_such_address)
         .method_not_allowed_fallback(answer::no_such_method)
         .layer(middleware::from_fn_with_state(admin.clone(), gate::check))

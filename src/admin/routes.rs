@@ -1,6 +1,5 @@
 //! `/routes`: what was written, where, and what passed.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,8 +9,7 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::answer::{Answer, Refused};
-use crate::config::Config;
-use crate::config::model::{HostPattern, PathPattern, Segment};
+use crate::config::{Config, show};
 use crate::gateway::{Route, Table};
 use crate::observe::Totals;
 
@@ -46,8 +44,8 @@ fn shown(config: &Config, table: &Table, route: &Route) -> Value {
         "name": written.name,
         "label": route.label,
         "source": written.source,
-        "paths": written.paths.iter().map(path).collect::<Vec<_>>(),
-        "hosts": written.hosts.iter().map(host).collect::<Vec<_>>(),
+        "paths": written.paths.iter().map(show::path).collect::<Vec<_>>(),
+        "hosts": written.hosts.iter().map(show::host).collect::<Vec<_>>(),
         "methods": written.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
         "listen": listeners.map(|listener| listener.name.as_str()).collect::<Vec<_>>(),
         "service": service.unwrap_or(&written.service),
@@ -56,49 +54,4 @@ fn shown(config: &Config, table: &Table, route: &Route) -> Value {
         "requests": totals.requests(),
         "errors": totals.errors(),
     })
-}
-
-/// A path as it is written in a config.
-fn path(pattern: &PathPattern) -> String {
-    let segments = |segments: &[Segment]| -> String {
-        segments
-            .iter()
-            .map(|segment| match segment {
-                Segment::Literal(literal) => format!("/{literal}"),
-                Segment::Capture(name) => format!("/{{{name}}}"),
-            })
-            .collect()
-    };
-    match pattern {
-        PathPattern::Exact(exact) if exact.is_empty() => "/".to_owned(),
-        PathPattern::Exact(exact) => segments(exact),
-        PathPattern::Prefix(prefix) => segments(prefix) + "/*",
-        PathPattern::Regex(regex) => format!("~{regex}"),
-    }
-}
-
-/// A host as it is written in a config.
-fn host(pattern: &HostPattern) -> Cow<'_, str> {
-    match pattern {
-        HostPattern::Exact(name) => Cow::Borrowed(name),
-        HostPattern::Suffix(suffix) => Cow::Owned(format!("*{suffix}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_are_shown_as_they_are_written() {
-        let literal = |text: &str| Segment::Literal(text.into());
-        let id = Segment::Capture("id".into());
-        assert_eq!(path(&PathPattern::Exact(vec![literal("orders"), id])), "/orders/{id}");
-        assert_eq!(path(&PathPattern::Exact(vec![])), "/");
-        assert_eq!(path(&PathPattern::Prefix(vec![literal("orders")])), "/orders/*");
-        assert_eq!(path(&PathPattern::Prefix(vec![])), "/*");
-        assert_eq!(path(&PathPattern::Regex(r"^/o/\d+$".into())), r"~^/o/\d+$");
-        assert_eq!(host(&HostPattern::Exact("a.example".into())), "a.example");
-        assert_eq!(host(&HostPattern::Suffix(".example".into())), "*.example");
-    }
 }

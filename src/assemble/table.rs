@@ -60,7 +60,7 @@ pub(super) fn build(
             service.ok_or_else(|| format!("service {:?} is not there", planned.config.service))?;
         Ok(Arc::new(Route {
             rewrite: Rewrite::new(&planned.config)?,
-            numbers: Arc::clone(&numbers[&planned.label]),
+            numbers: Arc::clone(&numbers[&planned.config.name]),
             service: *service,
             label: planned.label,
             config: planned.config,
@@ -146,7 +146,7 @@ fn running(
     services.iter().map(service).collect()
 }
 
-/// Numbers belong to a label, not to a route: they go on when the table changes.
+/// Numbers belong to a name, not to a route: they go on when the table changes.
 fn numbers(
     routes: &[Planned],
     workers: usize,
@@ -155,10 +155,11 @@ fn numbers(
     let mut numbers: HashMap<String, Arc<RouteNumbers>> = before
         .into_iter()
         .flat_map(|table| &table.routes)
-        .map(|route| (route.label.clone(), Arc::clone(&route.numbers)))
+        .map(|route| (route.config.name.clone(), Arc::clone(&route.numbers)))
         .collect();
     for route in routes {
-        numbers.entry(route.label.clone()).or_insert_with(|| Arc::new(RouteNumbers::new(workers)));
+        let name = route.config.name.clone();
+        numbers.entry(name).or_insert_with(|| Arc::new(RouteNumbers::new(workers)));
     }
     numbers
 }

@@ -1,27 +1,20 @@
 //! A small running whole, made by hand, with the admin server in front of it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::AtomicU64;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use frontgate::assemble::{Phase, World};
-use frontgate::config::model::{
-    AdminConfig, Found, HeaderEdits, HostPattern, Limits, ListenerConfig, LogConfig, PathPattern,
-    PathRewrite, PoolConfig, RegistryConfig, RouteConfig, Segment, ServiceConfig,
-};
-use frontgate::config::{Config, Secret, Section};
-use frontgate::exchange::{Ending, Exchange, Fate};
-use frontgate::forward::Service;
-use frontgate::gateway::{Route, Table};
-use frontgate::observe::RouteNumbers;
+use frontgate::assemble::{self, Followed, World};
+use frontgate::config::model::{Endpoint, HostPort, Scheme};
+use frontgate::config::{KindInfo, Kinds, Secret, parse};
+use frontgate::exchange::{Client, Ending, Exchange, Fate};
+use frontgate::forward::service::Source;
 use frontgate::refusal::Refusal;
 use frontgate::registry::{
-    CatalogQuery, Found as FoundSet, Health, Names, Query, Registered, Registration, Registry,
-    State, Status,
+    CatalogQuery, Found, Health, Names, Query, Registered, Registration, Registry, State, Status,
 };
-use frontgate::rewrite::Rewrite;
-use frontgate::router::Router;
 use http::{HeaderValue, Method};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,27 +22,78 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// A registry that says of itself what a test wants to see shown; it finds nothing.
-pub(crate) struct Shown(Mutex<Status>);
+/// One written route and a catalog, on two registries.
+const CONFIG: &str = r#"
+workers = 2
+[listen.web]
+address = "127.0.0.1:8080"
+[admin]
+token = "hidden"
+[registry.main]
+kind = "shown"
+[registry.spare]
+kind = "shown"
+required = false
+[catalog.all]
+registry = "main"
+path = "/{service}/*"
+[service.orders]
+endpoints = ["http://127.0.0.1:9001"]
+[[route]]
+name = "orders"
+path = "/orders/*"
+hosts = ["*.example.com"]
+methods = ["GET"]
+listen = ["web"]
+priority = 7
+service = "orders"
+"#;
+
+/// A registry that says what a test wants to see shown. It finds the services `stock` and `users` with one instance
+/// each, or nothing ever.
+pub(crate) struct Shown {
+    status: Mutex<Status>,
+    silent: bool,
+    found: watch::Sender<Arc<Found>>,
+    names: watch::Sender<Arc<Names>>,
+}
 
 impl Shown {
-    fn new(status: Status) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(status)))
+    fn new(status: Status, silent: bool) -> Arc<Self> {
+        let state = if silent { State::Pending } else { State::Live };
+        let address = HostPort { host: "127.0.0.1".into(), port: 9002 };
+        let instance =
+            Endpoint { scheme: Scheme::Http, address, weight: 3, zone: Some("a".into()) };
+        let found = Found { endpoints: Arc::from([instance]), state: state.clone() };
+        let names = Names { services: Arc::from(["stock".into(), "users".into()]), state };
+        Arc::new(Self {
+            status: Mutex::new(status),
+            silent,
+            found: watch::channel(Arc::new(found)).0,
+            names: watch::channel(Arc::new(names)).0,
+        })
     }
 
     pub(crate) fn set(&self, status: Status) {
-        *self.0.lock().unwrap() = status;
+        *self.status.lock().unwrap() = status;
+    }
+
+    /// From now on every set is the last good one.
+    pub(crate) fn lose(&self, since: SystemTime, reason: &str) {
+        self.found.send_modify(|found| {
+            let state = State::Stale { since, reason: reason.into() };
+            *found = Arc::new(Found { endpoints: Arc::clone(&found.endpoints), state });
+        });
     }
 }
 
 impl Registry for Shown {
-    fn watch(&self, _query: Query) -> watch::Receiver<Arc<FoundSet>> {
-        let nothing = FoundSet { endpoints: Arc::from([]), state: State::Pending };
-        watch::channel(Arc::new(nothing)).1
+    fn watch(&self, _query: Query) -> watch::Receiver<Arc<Found>> {
+        self.found.subscribe()
     }
 
     fn catalog(&self, _query: CatalogQuery) -> Option<watch::Receiver<Arc<Names>>> {
-        None
+        (!self.silent).then(|| self.names.subscribe())
     }
 
     fn register(&self, _registration: Registration) -> Option<Registered> {
@@ -57,20 +101,15 @@ impl Registry for Shown {
     }
 
     fn status(&self) -> Status {
-        self.0.lock().unwrap().clone()
+        self.status.lock().unwrap().clone()
     }
 }
 
-/// The whole and the registry `main` in it.
+/// The whole, following, and the registry `main` in it.
 pub(crate) struct Whole {
     pub(crate) world: Arc<World>,
     pub(crate) main: Arc<Shown>,
-}
-
-impl From<Whole> for Arc<World> {
-    fn from(whole: Whole) -> Self {
-        whole.world
-    }
+    followed: Followed,
 }
 
 /// What `main` says of itself at first.
@@ -84,127 +123,38 @@ pub(crate) fn status() -> Status {
     }
 }
 
-/// One written route and two of a catalog, on two registries of which the second was never heard.
-pub(crate) fn world() -> Whole {
-    let services = vec![
-        service("orders", Found::Written(Vec::new())),
-        service("main/stock", found("stock")),
-        service("main/users", found("users")),
-    ];
-    let orders = RouteConfig {
-        source: "routes/a.toml:3".into(),
-        hosts: vec![HostPattern::Suffix(".example.com".into())],
-        methods: vec![Method::GET],
-        listen: vec![0],
-        priority: 7,
-        ..route("orders", "orders", "orders")
-    };
-    let stock = route("catalog.all/stock", "main/stock", "stock");
-    let users = route("catalog.all/users", "main/users", "users");
-    let config = config(&services, &[&orders, &stock, &users]);
-    let routes = [(orders, "orders"), (stock, "catalog.all"), (users, "catalog.all")];
-    let table = Table {
-        routes: routes
-            .into_iter()
-            .enumerate()
-            .map(|(service, (config, label))| {
-                let numbers = Arc::new(RouteNumbers::new(config_workers()));
-                let rewrite = Rewrite::new(&config).unwrap();
-                Arc::new(Route {
-                    config: config.into(),
-                    label: label.into(),
-                    service,
-                    rewrite,
-                    numbers,
-                })
-            })
-            .collect(),
-        services: services.into_iter().map(|config| Arc::new(running(config))).collect(),
-        unrouted: Arc::new(RouteNumbers::new(config_workers())),
-        router: Router::build(Vec::new()).0,
-        trusted: Arc::new([]),
-    };
-    let main = Shown::new(status());
-    let world = World {
-        config: Arc::new(config),
-        registries: vec![Arc::clone(&main) as Arc<dyn Registry>, Shown::new(Status::default())],
-        table: watch::channel(Arc::new(table)).0,
-        phase: watch::channel(Phase::Serving).0,
-        listeners: vec![("web".into(), SocketAddr::from(([127, 0, 0, 1], 8080)))],
-        connections: Arc::new([AtomicU64::new(3)]),
-    };
-    Whole { world: Arc::new(world), main }
+/// The whole once its catalog is routed and its services are found.
+pub(crate) async fn world() -> Whole {
+    let shown = KindInfo { name: "shown", about: "for tests", keys: &[], check: None };
+    let kinds = Kinds { registries: &[shown], ..assemble::KINDS };
+    let loaded = parse(Path::new("frontgate.toml"), CONFIG, &kinds).unwrap();
+    let main = Shown::new(status(), false);
+    let registries =
+        vec![Arc::clone(&main) as Arc<dyn Registry>, Shown::new(Status::default(), true)];
+    let listeners = vec![("web".into(), SocketAddr::from(([127, 0, 0, 1], 8080)))];
+    let world = Arc::new(World::new(loaded.config, registries, listeners).unwrap());
+    world.connections[0].store(3, Ordering::Relaxed);
+    let followed = world.follow();
+    let whole = Whole { world, main, followed };
+    whole.sources(|source| *source == Source::Live).await;
+    whole
 }
 
-fn config_workers() -> usize {
-    2
-}
-
-fn running(config: ServiceConfig) -> Service {
-    Service::new(Arc::new(config), config_workers())
-}
-
-fn found(name: &str) -> Found {
-    Found::Registry { registry: 0, name: name.into(), tags: Vec::new(), passing_only: true }
-}
-
-fn service(name: &str, found: Found) -> ServiceConfig {
-    ServiceConfig {
-        name: name.into(),
-        found,
-        balance: "round_robin".into(),
-        connect_timeout: Duration::from_secs(1),
-        pool: PoolConfig::default(),
-        source: None,
-    }
-}
-
-fn route(name: &str, service: &str, segment: &str) -> RouteConfig {
-    RouteConfig {
-        name: name.into(),
-        source: "frontgate.toml:1".into(),
-        paths: vec![PathPattern::Prefix(vec![Segment::Literal(segment.into())])],
-        hosts: Vec::new(),
-        methods: Vec::new(),
-        headers: Vec::new(),
-        query: Vec::new(),
-        listen: Vec::new(),
-        priority: 0,
-        service: service.into(),
-        path: PathRewrite::Keep,
-        preserve_host: true,
-        timeout: Duration::from_secs(15),
-        idle_timeout: Duration::from_secs(60),
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-    }
-}
-
-fn config(services: &[ServiceConfig], routes: &[&RouteConfig]) -> Config {
-    let registry = |name: &str, required| RegistryConfig {
-        name: name.into(),
-        required,
-        section: Section::from_toml(name, &frontgate::registry::INFOS[0], "kind = \"consul\"")
-            .unwrap(),
-    };
-    Config {
-        workers: config_workers(),
-        shutdown_grace: Duration::from_secs(30),
-        drain_delay: Duration::ZERO,
-        log: LogConfig::default(),
-        trusted_proxies: Vec::new(),
-        listeners: vec![ListenerConfig {
-            name: "web".into(),
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            reuse_port: false,
-            limits: Limits::default(),
-        }],
-        admin: Some(AdminConfig { address: SocketAddr::from(([127, 0, 0, 1], 0)), token: None }),
-        registries: vec![registry("main", true), registry("spare", false)],
-        catalogs: Vec::new(),
-        registrations: Vec::new(),
-        services: services.iter().cloned().map(Arc::new).collect(),
-        routes: routes.iter().map(|route| Arc::new((*route).clone())).collect(),
+impl Whole {
+    /// Waits until the services of the catalog are there and their sources are as they should be.
+    pub(crate) async fn sources(&self, should: fn(&Source) -> bool) {
+        let there = || {
+            let table = self.world.table.borrow().clone();
+            let found = table.services.iter().filter(|s| s.config.name.starts_with("main/"));
+            found.filter(|service| should(&service.snapshot().source)).count() == 2
+        };
+        let mut changes = self.world.table.subscribe();
+        let wait = async {
+            while !there() {
+                tokio::time::timeout(Duration::from_millis(10), changes.changed()).await.ok();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap();
     }
 }
 
@@ -216,17 +166,16 @@ pub(crate) fn count(
     fate: Fate,
     refusal: Option<Refusal>,
 ) {
-    let exchange = Exchange {
-        id: HeaderValue::from_static("0123"),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        route: Some(route),
-        method: Method::GET,
-        began: Instant::now(),
-        refusal,
-        allow: None,
-        attempts: 1,
-        retries: [0; 3],
+    let client = Client {
+        peer: SocketAddr::from(([127, 0, 0, 1], 1)),
+        peer_value: HeaderValue::from_static("127.0.0.1"),
+        trusted: false,
+        listener: 0,
+        port_value: HeaderValue::from_static("8080"),
+        tls: false,
     };
+    let mut exchange = Exchange::begin(&client, Method::GET, HeaderValue::from_static("0123"));
+    exchange.refusal = refusal;
     let numbers = &world.table.borrow().routes[route].numbers;
     numbers.began(0);
     numbers.ended(0, &exchange, Ending { status, fate, took: Duration::from_millis(3) });
@@ -237,10 +186,11 @@ pub(crate) struct Admin {
     pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
+    _followed: Followed,
 }
 
 impl Admin {
-    pub(crate) async fn start(world: impl Into<Arc<World>>, token: Option<&str>) -> Self {
+    pub(crate) async fn start(whole: Whole, token: Option<&str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -248,8 +198,8 @@ impl Admin {
         let stopped = async {
             stopped.await.ok();
         };
-        let served = tokio::spawn(frontgate::admin::serve(listener, world.into(), token, stopped));
-        Self { address, stop, served }
+        let served = tokio::spawn(frontgate::admin::serve(listener, whole.world, token, stopped));
+        Self { address, stop, served, _followed: whole.followed }
     }
 
     pub(crate) async fn stop(self) {
