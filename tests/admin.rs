@@ -77,6 +77,8 @@ async fn routes_are_shown_as_checked_with_their_place_and_traffic() {
     });
     assert_eq!(routes["routes"][0], expected);
     assert_eq!(admin.get("/routes/orders").await.json(), expected);
+    assert_eq!(routes["routes"][1]["source"], Value::Null);
+    assert_eq!(routes["routes"][1]["label"], "catalog.all");
     for path in ["/routes/catalog.all/stock", "/routes/catalog.all%2Fstock"] {
         assert_eq!(admin.get(path).await.json()["service"], "main/stock", "{path}");
     }

@@ -39,11 +39,13 @@ fn shown(config: &Config, table: &Table, route: &Route) -> Value {
     let written = &route.config;
     let totals = Totals::of(&route.numbers);
     let service = table.services.get(route.service).map(|service| service.config.name.as_str());
+    // A catalog's route is written nowhere.
+    let source = Some(&written.source).filter(|source| !source.is_empty());
     let listeners = written.listen.iter().filter_map(|index| config.listeners.get(*index));
     json!({
         "name": written.name,
         "label": route.label,
-        "source": written.source,
+        "source": source,
         "paths": written.paths.iter().map(show::path).collect::<Vec<_>>(),
         "hosts": written.hosts.iter().map(show::host).collect::<Vec<_>>(),
         "methods": written.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),

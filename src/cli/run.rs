@@ -15,6 +15,7 @@ use crate::assemble::{self, Phase, World};
 use crate::config::model::{AdminConfig, RegistrationConfig};
 use crate::config::{Config, Loaded};
 use crate::listen::{self, Bound, Share, Traffic, Workers};
+use crate::observe;
 use crate::registry::{Liveness, Registered, Registration, Registry};
 
 /// Threads of the control plane: it waits most of the time, and must not take the workers' cores.
@@ -85,6 +86,8 @@ async fn live<F: Future<Output = ()> + Send + 'static>(
     };
     let listeners =
         bound.iter().map(|b| (b.listener.config.name.clone(), b.listener.address)).collect();
+    // Before anything counts: what is counted earlier is lost.
+    observe::install();
     let world = Arc::new(World::new(config, registries, listeners)?);
     let followed = world.follow();
     let workers = start(&world, bound)?;

@@ -15,6 +15,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Debug, Default)]
 pub struct Page {
     text: String,
+    written: Vec<&'static str>,
 }
 
 /// Label names with their values; the values may hold anything.
@@ -23,12 +24,27 @@ pub type Labels<'a> = &'a [(&'static str, &'a str)];
 impl Page {
     /// Starts a family; nothing is written before its first sample.
     pub fn family<'a>(&'a mut self, metric: &'a Metric) -> Family<'a> {
-        Family { text: &mut self.text, metric, begun: false }
+        Family { page: self, metric, begun: false }
     }
 
-    /// Appends what the control plane counts through the `metrics` crate.
+    /// Appends what the control plane counts through the `metrics` crate, without families that are written already: a
+    /// scraper refuses a whole page for one family that comes twice.
     pub fn append(&mut self, control: &Handle) {
-        self.text.push_str(&control.render());
+        self.append_text(&control.render());
+    }
+
+    fn append_text(&mut self, text: &str) {
+        let mut known = false;
+        for line in text.lines() {
+            let header = line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE "));
+            if let Some((name, _)) = header.and_then(|header| header.split_once(' ')) {
+                known = self.written.contains(&name);
+            }
+            if !known && !line.is_empty() {
+                self.text.push_str(line);
+                self.text.push('\n');
+            }
+        }
     }
 
     /// The whole page.
@@ -40,7 +56,7 @@ impl Page {
 /// The family that is being written.
 #[derive(Debug)]
 pub struct Family<'a> {
-    text: &'a mut String,
+    page: &'a mut Page,
     metric: &'a Metric,
     begun: bool,
 }
@@ -67,34 +83,37 @@ impl Family<'_> {
 
     fn begin(&mut self) {
         if !std::mem::replace(&mut self.begun, true) {
-            write_help_line(self.text, self.metric.name, None, None, self.metric.help);
-            write_type_line(self.text, self.metric.name, None, None, self.metric.kind.as_str());
+            let Metric { name, kind, help } = *self.metric;
+            write_help_line(&mut self.page.text, name, None, None, help);
+            write_type_line(&mut self.page.text, name, None, None, kind.as_str());
+            self.page.written.push(name);
         }
     }
 
     // Not the exporter's own `write_metric_line`: that one takes a backslash in a value for an escape already made, so
     // two different values can become the same series.
     fn line(&mut self, suffix: &str, labels: Labels<'_>, value: impl Display) {
-        self.text.push_str(self.metric.name);
-        self.text.push_str(suffix);
+        let text = &mut self.page.text;
+        text.push_str(self.metric.name);
+        text.push_str(suffix);
         for (index, (name, value)) in labels.iter().enumerate() {
-            self.text.push(if index == 0 { '{' } else { ',' });
-            self.text.push_str(name);
-            self.text.push_str("=\"");
+            text.push(if index == 0 { '{' } else { ',' });
+            text.push_str(name);
+            text.push_str("=\"");
             for character in value.chars() {
                 match character {
-                    '\\' => self.text.push_str("\\\\"),
-                    '"' => self.text.push_str("\\\""),
-                    '\n' => self.text.push_str("\\n"),
-                    other => self.text.push(other),
+                    '\\' => text.push_str("\\\\"),
+                    '"' => text.push_str("\\\""),
+                    '\n' => text.push_str("\\n"),
+                    other => text.push(other),
                 }
             }
-            self.text.push('"');
+            text.push('"');
         }
         if !labels.is_empty() {
-            self.text.push('}');
+            text.push('}');
         }
-        writeln!(self.text, " {value}").ok();
+        writeln!(text, " {value}").ok();
     }
 }
 
@@ -123,6 +142,17 @@ mod tests {
              frontgate_build_info{version=\"a\\\\b\\\"c\\nd\"} 1\n\
              frontgate_build_info{version=\"a\\\\\\\\b\"} 1\n"
         );
+    }
+
+    #[test]
+    fn a_family_that_is_written_already_is_not_appended_again() {
+        let mut page = Page::default();
+        page.family(&IN_FLIGHT).sample(&[], 1);
+        let before = page.text.clone();
+        let other = "# HELP other Help.\n# TYPE other counter\nother 2\n";
+        let again = "# TYPE frontgate_in_flight gauge\nfrontgate_in_flight 3\n\n";
+        page.append_text(&format!("{again}{other}{again}"));
+        assert_eq!(page.into_text(), before + other);
     }
 
     #[test]

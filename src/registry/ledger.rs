@@ -53,7 +53,6 @@ impl Ledger {
             None if entries.troubled == 0 => entries.last_success = Some(SystemTime::now()),
             None => {}
         }
-        self.publish(&entries);
     }
 
     /// Counts something that happened: `update`, `error`, `skipped`, `registered`, `lost`.
@@ -74,11 +73,6 @@ impl Ledger {
             services,
             instances,
         }
-    }
-
-    fn publish(&self, entries: &Entries) {
-        let up = if entries.health() == Health::Ok { 1.0 } else { 0.0 };
-        metrics::gauge!("frontgate_registry_up", "registry" => self.registry.clone()).set(up);
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -119,7 +113,6 @@ impl Account {
             let (registry, subject) = (self.ledger.registry.as_str(), self.subject.as_str());
             tracing::info!(registry, subject, "answered again");
         }
-        self.ledger.publish(&entries);
     }
 
     /// No good answer. Logged when that is news: once, and not for each task when the registry as a whole is away.
@@ -133,7 +126,6 @@ impl Account {
         }
         entries.refused = blame == Blame::Refused;
         entries.last_error = Some((SystemTime::now(), why.to_owned()));
-        self.ledger.publish(&entries);
         drop(entries);
         let (registry, subject) = (self.ledger.registry.as_str(), self.subject.as_str());
         if news && blame != Blame::Away {
@@ -161,7 +153,6 @@ impl Drop for Account {
         let mut entries = self.ledger.entries();
         entries.tasks -= 1;
         entries.troubled -= usize::from(self.troubled);
-        self.ledger.publish(&entries);
     }
 }
 
