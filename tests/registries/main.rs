@@ -5,6 +5,7 @@
 mod support;
 
 mod catalog;
+mod encrypted;
 mod failing;
 mod finding;
 mod many;

@@ -17,16 +17,20 @@ fn name(number: u16) -> String {
     format!("service-{number:03}")
 }
 
-async fn fill(agent: &Consul) {
-    for number in 0..SERVICES {
-        agent.register(&service(&name(number), &format!("i{number}"), 1)).await;
-    }
+/// Registers services 0 to `count`, some at a time.
+async fn fill(agent: &Consul, count: u16) {
+    let some = |first: u16| async move {
+        for number in (first..count).step_by(8) {
+            agent.register(&service(&name(number), &format!("i{number}"), 1)).await;
+        }
+    };
+    tokio::join!(some(0), some(1), some(2), some(3), some(4), some(5), some(6), some(7));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_services_are_watched_over_few_connections_with_the_agents_stock_limits() {
     let agent = or_skip!(Consul::dev().await);
-    fill(&agent).await;
+    Box::pin(fill(&agent, SERVICES)).await;
     let registry = registry(&agent);
     let names = registry.catalog(CatalogQuery { tag: None }).expect("consul has a catalog");
     let start = Instant::now();
@@ -90,9 +94,7 @@ async fn what_no_check_tells_is_seen_too(agent: &Consul, found: &mut Watching) {
 async fn all_of_them_survive_a_restart_of_the_agent() {
     let memory = super::support::consul::Memory::Keeps;
     let mut agent = or_skip!(Consul::start(memory, None).await);
-    for number in 0..60 {
-        agent.register(&service(&name(number), &format!("i{number}"), 1)).await;
-    }
+    Box::pin(fill(&agent, 60)).await;
     let registry = registry(&agent);
     let mut watched: Vec<Watching> =
         (0..60).map(|number| registry.watch(query(&name(number)))).collect();
