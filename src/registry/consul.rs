@@ -1,6 +1,6 @@
 //! Consul: instances over the health endpoint with blocking queries, the catalog, and registering with the agent.
 //!
-//! Up to [`OWN`] services have a blocking query each. The others share two ([`feed`]) and are read again when these say
+//! Up to `OWN` services have a blocking query each. The others share two (`feed`) and are read again when these say
 //! that something changed, so that an agent never sees more than a bounded number of connections.
 
 mod agent;

@@ -23,8 +23,6 @@ use super::tls;
 
 /// Bound on making one connection.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Connections kept for the next call; short, because a long poll reuses its own at once.
-const IDLE: usize = 4;
 
 /// Speaks HTTP/1.1 to one server. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
@@ -38,6 +36,8 @@ pub(super) struct Client {
 pub(super) enum CallError {
     /// No connection, or a broken one.
     Unreachable(String),
+    /// Somebody is there, but does not speak HTTP, or shows a certificate that is not believed.
+    Foreign(String),
     /// No complete answer within this time.
     Late(Duration),
     /// The answer's body is longer than this many bytes.
@@ -47,7 +47,7 @@ pub(super) enum CallError {
 impl std::fmt::Display for CallError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unreachable(why) => f.write_str(why),
+            Self::Unreachable(why) | Self::Foreign(why) => f.write_str(why),
             Self::Late(time) => write!(f, "no complete answer within {time:?}"),
             Self::TooLong(bytes) => write!(f, "the answer is longer than {bytes} bytes"),
         }
@@ -74,7 +74,6 @@ impl Client {
         let legacy = Legacy::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(20))
-            .pool_max_idle_per_host(IDLE)
             .build(connector);
         Ok(Self { legacy, body })
     }
@@ -104,11 +103,20 @@ impl Client {
 /// The innermost cause says what happened; the outer ones only that something did.
 fn broken(error: &LegacyError) -> CallError {
     let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
+    let mut foreign = false;
+    loop {
+        foreign |= cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
+        foreign |= cause.is::<rustls::Error>();
+        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        // An I/O error's source is that of what it wraps, which would be skipped.
+        match wrapped.map(|wrapped| wrapped as &dyn std::error::Error).or_else(|| cause.source()) {
+            Some(deeper) => cause = deeper,
+            None => break,
+        }
     }
     let stage = if error.is_connect() { "cannot connect" } else { "the connection broke" };
-    CallError::Unreachable(format!("{stage}: {cause}"))
+    let why = format!("{stage}: {cause}");
+    if foreign { CallError::Foreign(why) } else { CallError::Unreachable(why) }
 }
 
 /// A connector whose connections, idle ones included, are bounded in number: each holds a permit while it lives. A

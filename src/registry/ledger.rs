@@ -41,13 +41,13 @@ impl Ledger {
     }
 
     /// The registry answered a probe, or did not.
-    pub(super) fn beat(&self, failure: Option<&str>) {
+    pub(super) fn beat(&self, failure: Option<(String, Blame)>) {
         let mut entries = self.entries();
         entries.beating = Some(failure.is_none());
         match failure {
-            Some(why) => {
-                entries.refused = false;
-                entries.last_error = Some((SystemTime::now(), why.to_owned()));
+            Some((why, blame)) => {
+                entries.refused = blame == Blame::Refused;
+                entries.last_error = Some((SystemTime::now(), why));
             }
             // A probe says nothing about questions that fail.
             None if entries.troubled == 0 => entries.last_success = Some(SystemTime::now()),
@@ -179,11 +179,11 @@ mod tests {
     fn a_registry_that_nobody_asks_is_as_its_probe_says() {
         let ledger = Ledger::new("a");
         assert_eq!(health(&ledger), Health::Connecting);
-        ledger.beat(Some("refused"));
+        ledger.beat(Some(("no route".into(), Blame::Away)));
         assert_eq!(health(&ledger), Health::Connecting);
         ledger.beat(None);
         assert_eq!(health(&ledger), Health::Ok);
-        ledger.beat(Some("refused"));
+        ledger.beat(Some(("no route".into(), Blame::Away)));
         assert_eq!(health(&ledger), Health::Stale);
     }
 

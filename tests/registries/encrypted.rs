@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use frontgate::config::Secret;
-use frontgate::registry::Registry;
 use frontgate::registry::consul::{Consul as Found, Settings};
+use frontgate::registry::{Health, Registry};
 use serde_json::json;
 
 use super::support::consul::{Consul, Memory};
@@ -80,4 +80,5 @@ async fn refused(settings: &Settings, why: &str) {
     let _found = registry.watch(query("s"));
     let (_, error) = wait::until("a failure", SOON, async || registry.status().last_error).await;
     assert!(error.contains(why), "{error}");
+    assert_eq!(registry.status().health, Health::Failed, "{error}");
 }

@@ -153,6 +153,28 @@ async fn a_failure_of_the_agent_keeps_the_last_set() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_refused_keeps_the_last_set() {
+    let text = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 13\r\n\r\nACL not found";
+    survives(Reply::Raw(text.to_vec())).await;
+}
+
+#[tokio::test]
+async fn what_never_was_an_agent_is_a_failure_and_one_that_says_no_is_seldom_asked() {
+    let no = "HTTP/1.1 403 Forbidden\r\nContent-Length: 13\r\n\r\nACL not found";
+    for (text, error) in [(no, "403: ACL not found"), ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "HTTP")] {
+        let script = Script::start(Reply::Raw(text.into())).await;
+        let registry = script.registry();
+        let found = registry.watch(query("s"));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!((2..=8).contains(&script.asked().len()), "asked {} times", script.asked().len());
+        let status = registry.status();
+        assert_eq!(status.health, Health::Failed, "{status:?}");
+        assert!(status.last_error.is_some_and(|(_, said)| said.contains(error)));
+        assert_eq!(found.borrow().state, State::Pending);
+    }
+}
+
+#[tokio::test]
 async fn a_404_that_is_not_the_agents_keeps_the_last_set() {
     survives(Reply::Raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec())).await;
 }

@@ -32,7 +32,7 @@ const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
 pub(super) enum Trouble {
     /// No complete answer.
     Away(String),
-    /// It answers, but with a refusal: wrong token, unknown parameter.
+    /// It answers, but with a refusal (wrong token, unknown parameter), or is no agent.
     Refused(String),
     /// It answers with a failure of its own, or with what cannot be read.
     Broken(String),
@@ -49,6 +49,7 @@ impl From<CallError> for Trouble {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Unreachable(_) | CallError::Late(_) => Self::Away(error.to_string()),
+            CallError::Foreign(_) => Self::Refused(error.to_string()),
             CallError::TooLong(_) => Self::Broken(error.to_string()),
         }
     }

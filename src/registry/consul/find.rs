@@ -106,7 +106,7 @@ impl Finder {
             tokio::select! {
                 slot = Arc::clone(&core.own).acquire_owned() => if let Ok(slot) = slot { return slot },
                 () = self.inbox.letter.notified() => {}
-                why = core.pulse.lost() => self.ill(&Trouble::Away(why)),
+                trouble = core.pulse.lost() => self.ill(&trouble),
                 () = core.feed.untold(UNTOLD) => {}
             }
         }

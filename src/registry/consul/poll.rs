@@ -56,7 +56,7 @@ impl Poll {
                 biased;
                 life = pulse.reborn(self.life) => (self.life, self.index) = (life, 0),
                 // An agent that hangs keeps its connections: without this they would be believed for a minute.
-                why = pulse.lost() => break Err(Trouble::Away(why)),
+                trouble = pulse.lost() => break Err(trouble),
                 result = self.attempt(agent) => break result,
             }
         };

@@ -23,7 +23,7 @@ const DOUBT: Duration = Duration::from_millis(200);
 /// The agent's pulse; alive until the contrary is known.
 pub(super) struct Pulse {
     /// Why there is none.
-    lost: watch::Sender<Option<String>>,
+    lost: watch::Sender<Option<Trouble>>,
     /// How often another agent than before may have answered.
     life: watch::Sender<u64>,
     doubt: Notify,
@@ -45,11 +45,11 @@ impl Pulse {
     }
 
     /// Ends when the agent does not answer, with the reason.
-    pub(super) async fn lost(&self) -> String {
+    pub(super) async fn lost(&self) -> Trouble {
         let mut lost = self.lost.subscribe();
         let why = lost.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         // Cannot be none: the sender is ours, and the value was just seen.
-        why.unwrap_or_default()
+        why.unwrap_or(Trouble::Away(String::new()))
     }
 
     /// Ends with the life that the agent is in when that is another one than `known`. An agent that was restarted
@@ -88,13 +88,13 @@ impl Pulse {
     }
 
     fn note(&self, core: &Core, result: Result<Option<Serial>, Trouble>) {
-        let why = result.err().map(|trouble| trouble.to_string());
-        core.ledger.beat(why.as_deref());
+        let why = result.err();
+        core.ledger.beat(why.as_ref().map(|trouble| (trouble.to_string(), trouble.blame())));
         let before = self.lost.send_replace(why.clone());
         let (registry, agent) = (core.name.as_str(), core.agent.address());
         match (before, why) {
             (None, Some(error)) => {
-                tracing::warn!(registry, agent, error, "no answer; the last good sets stay");
+                tracing::warn!(registry, agent, %error, "no answer; the last good sets stay");
             }
             (Some(_), None) => tracing::info!(registry, agent, "answers again"),
             (None, None) | (Some(_), Some(_)) => {}
