@@ -1,7 +1,7 @@
 //! A sample backend as a process of its own, which registers itself and leaves without losing a request.
 
 use std::error::Error;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -70,7 +70,8 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
 
 /// Serves until SIGTERM or SIGINT, then leaves: deregister, go on serving for the drain, finish what runs.
 pub fn run(sample: Sample, options: &Options) -> Outcome {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let coloured = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(coloured).init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(sample, options))
 }

@@ -1,0 +1,141 @@
+//! What stands in `examples/`: every set-up loads, the sample backends register themselves and leave in peace.
+#![expect(clippy::expect_used, reason = "a test fails by panicking and says why")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::consul::Consul;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Bound on what should take milliseconds, on a machine that is busy with other things.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Every file in `examples/` that a gateway can be started with.
+fn set_ups() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let entries = std::fs::read_dir(folder).expect("examples");
+    let files = entries.map(|entry| entry.expect("an entry").path().join("frontgate.toml"));
+    files.filter(|file| file.exists()).collect()
+}
+
+#[test]
+fn every_set_up_is_found_good_without_a_warning() {
+    let set_ups = set_ups();
+    assert!(set_ups.len() >= 2, "{set_ups:?}");
+    for path in set_ups {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_frontgate"));
+        let said = check.arg("check").arg("--config").arg(&path).output().expect("it runs");
+        let [out, err] =
+            [said.stdout, said.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        let place = path.display();
+        assert!(said.status.success(), "{place}: {out}{err}");
+        assert_eq!(out.lines().count() + err.lines().count(), 1, "{place}: {out}{err}");
+        let readme = std::fs::read_to_string(path.with_file_name("README.md")).expect("a README");
+        assert_eq!(readme.lines().count(), 3, "three lines beside {place}");
+    }
+}
+
+/// A sample backend as its own process. Killed when dropped.
+struct Sample {
+    child: Child,
+    address: String,
+}
+
+impl Sample {
+    fn start(name: &str, flags: &[&str]) -> Self {
+        let tests = std::env::current_exe().expect("this program's path");
+        let built = tests.ancestors().nth(2).expect("target/<profile>").join("examples").join(name);
+        assert!(built.exists(), "`cargo build --examples` first");
+        let mut child =
+            Command::new(built).args(flags).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut line = String::new();
+        let out = child.stdout.take().expect("a pipe");
+        BufReader::new(out).read_line(&mut line).expect("a line");
+        let address = line.trim().strip_prefix("listening ").expect("where it listens").to_owned();
+        Self { child, address }
+    }
+
+    fn terminate(&self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("an id");
+        kill_process(pid, Signal::TERM).expect("our own child");
+    }
+
+    /// Waits for its end; true when it ended well.
+    async fn ends_well(&mut self) -> bool {
+        support::wait::until("the backend ends", SOON, async || {
+            self.child.try_wait().expect("our own child")
+        })
+        .await
+        .success()
+    }
+
+    /// The whole answer to one request on a connection of its own.
+    async fn ask(&self, path: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).await.expect("it accepts");
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        let request = format!("{head}content-length: {length}\r\n\r\n{body}");
+        stream.write_all(request.as_bytes()).await.expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("it answers");
+        answer
+    }
+}
+
+impl Drop for Sample {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Addresses of the passing instances of a service, as `host:port`.
+async fn passing(agent: &Consul, service: &str) -> Vec<String> {
+    let path = format!("/v1/health/service/{service}?passing=1");
+    let (_, found) = agent.call("GET", &path, "").await.expect("the agent answers");
+    let entries = found.as_array().expect("a list").iter().map(|entry| &entry["Service"]);
+    entries
+        .map(|service| {
+            format!("{}:{}", service["Address"].as_str().expect("an address"), service["Port"])
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_sample_registers_as_passing_and_goes_on_serving_until_it_is_forgotten() {
+    let Some(agent) = Consul::dev().await else { return };
+    let register = format!("consul={}", agent.url());
+    let flags = ["--register", &register, "--drain", "5m"];
+    let mut backend = Sample::start("addsvc", &flags);
+    support::wait::until("it is passing", SOON, async || {
+        (passing(&agent, "addsvc").await == [backend.address.clone()]).then_some(())
+    })
+    .await;
+    backend.terminate();
+    support::wait::until("it has deregistered", SOON, async || {
+        passing(&agent, "addsvc").await.is_empty().then_some(())
+    })
+    .await;
+    let answer = backend.ask("/sum", r#"{"a":1,"b":2}"#).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(r#"{"v":3}"#), "{answer}");
+    // The drain would be long: the second signal ends it.
+    assert!(backend.child.try_wait().expect("our own child").is_none());
+    backend.terminate();
+    assert!(backend.ends_well().await);
+}
+
+#[tokio::test]
+async fn a_sample_that_is_registered_nowhere_ends_at_the_first_signal() {
+    let mut backend = Sample::start("stringsvc", &["--drain", "5m"]);
+    let answer = backend.ask("/uppercase", r#"{"s":"hello"}"#).await;
+    assert!(answer.ends_with(r#"{"v":"HELLO"}"#), "{answer}");
+    backend.terminate();
+    assert!(backend.ends_well().await);
+}
