@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import time
 
+from machine import DEADLINE
 
 REQUESTS = 40
 
@@ -23,7 +25,7 @@ def check(proxy, ground, token):
     seen = [ask(client, host) for _ in range(REQUESTS)]
     client.close()
     wrong = [f"{name} is {one[name]!r}, not {value!r}" for one in seen[:1] for name, value in expected.items()
-             if one[name] != value]
+             if one[name] != value and not (one[name] and name in proxy.differs)]
     if any(one["token"] != token for one in seen):
         wrong.append("another server answered")
     if "x-request-id" not in proxy.lacks and len({one["x-request-id"] for one in seen} - {""}) != REQUESTS:
@@ -44,6 +46,16 @@ def ask(client, host):
     if answer.status != 200:
         raise SystemExit(f"status {answer.status}: {body[:200]!r}")
     return json.loads(body)
+
+
+def settled(port, scenario, routes):
+    """The first answer of 200, or the last other one: some listen before they have read their routes."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        answer = answers(port, scenario, routes)
+        if answer[0] == 200 or time.monotonic() > deadline:
+            return answer
+        time.sleep(0.1)
 
 
 def answers(port, scenario, routes):

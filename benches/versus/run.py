@@ -111,7 +111,7 @@ def measure(name, found, chosen, wrk, ground, token):
         for proxy in proxies:
             proxy.start(ground, routes)
             running.callback(proxy.stop)
-            answer = probe.answers(proxy.port, loads[proxy.name], routes)
+            answer = probe.settled(proxy.port, loads[proxy.name], routes)
             if answer[0] != 200 or (proxy.loads is None and answer[1] != length):
                 raise SystemExit(f"{proxy.name} answers {answer} to {name}, not 200 and {length} bytes")
             if proxy.loads is None:

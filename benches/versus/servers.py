@@ -63,6 +63,8 @@ class Proxy:
 
     name = program = template = ""
     lacks = ()
+    # Sent, but with another value for a client on loopback.
+    differs = ()
     places = ()
     version_flag = "--version"
     # Takes part only where its own words for the load exist: (load.lua's scenario, path, parameter).
@@ -74,7 +76,7 @@ class Proxy:
     def version(self):
         said = subprocess.run([self.find(), self.version_flag], capture_output=True, text=True, check=False)
         lines = (said.stdout + said.stderr).strip().splitlines()
-        return lines[0] if lines else "unknown"
+        return lines[0].replace(str(self.find()), self.name) if lines else "unknown"
 
     def route(self, number):
         """One route more, in the proxy's own words."""
@@ -134,6 +136,8 @@ class Frontgate(Proxy):
 
 class Envoy(Proxy):
     name, template = "envoy", "envoy.conf"
+    # For a client on loopback it writes the machine's own address.
+    differs = ("x-forwarded-for",)
     places = tuple(place + "/envoy/_bin/envoy" for place in [*site.getsitepackages(), site.getusersitepackages()])
 
     def route(self, number):
@@ -145,7 +149,8 @@ class Envoy(Proxy):
 
 
 class Traefik(Proxy):
-    name, template, version_flag = "traefik", "traefik.yaml", "version"
+    # Not called traefik.yaml: it would take that for its static configuration.
+    name, template, version_flag = "traefik", "dynamic.yaml", "version"
     places = tuple(found for place in site.getsitepackages() for found in glob.glob(place + "/traefik*/bin/traefik"))
     lacks = ("x-request-id",)
 
