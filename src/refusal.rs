@@ -35,8 +35,6 @@ pub enum Refusal {
     NoInstance,
     /// Too many connections or waiting exchanges.
     Overloaded,
-    /// The gateway is shutting down.
-    Draining,
     /// The upstream or the whole exchange took too long.
     UpstreamTimeout,
 }
@@ -54,7 +52,7 @@ pub enum Blame {
 
 impl Refusal {
     /// Every code, in the order of the contract's table; the index of one is [`Refusal::index`].
-    pub const CODES: [&'static str; 13] = [
+    pub const CODES: [&'static str; 12] = [
         "bad_request",
         "no_route",
         "method_not_allowed",
@@ -66,7 +64,6 @@ impl Refusal {
         "upstream_error",
         "no_instance",
         "overloaded",
-        "draining",
         "upstream_timeout",
     ];
 
@@ -84,8 +81,7 @@ impl Refusal {
             Self::Upstream => 8,
             Self::NoInstance => 9,
             Self::Overloaded => 10,
-            Self::Draining => 11,
-            Self::UpstreamTimeout => 12,
+            Self::UpstreamTimeout => 11,
         }
     }
 
@@ -106,7 +102,7 @@ impl Refusal {
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::Upstream => StatusCode::BAD_GATEWAY,
-            Self::NoInstance | Self::Overloaded | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoInstance | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -123,7 +119,7 @@ impl Refusal {
             | Self::Expectation
             | Self::Version => Blame::Client,
             Self::Upstream | Self::UpstreamTimeout => Blame::Upstream,
-            Self::NoInstance | Self::Overloaded | Self::Draining => Blame::Gateway,
+            Self::NoInstance | Self::Overloaded => Blame::Gateway,
         }
     }
 
@@ -168,7 +164,6 @@ impl Refusal {
             Self::Upstream => "the service behind this route did not answer properly",
             Self::NoInstance => "the service behind this route has no instance",
             Self::Overloaded => "too many requests at once",
-            Self::Draining => "the gateway is shutting down",
             Self::UpstreamTimeout => "the service behind this route took too long",
         }
     }
@@ -191,7 +186,7 @@ impl From<Malformed> for Refusal {
 mod tests {
     use super::*;
 
-    const ALL: [Refusal; 13] = [
+    const ALL: [Refusal; 12] = [
         Refusal::BadRequest("because"),
         Refusal::NoRoute,
         Refusal::MethodNotAllowed,
@@ -203,7 +198,6 @@ mod tests {
         Refusal::Upstream,
         Refusal::NoInstance,
         Refusal::Overloaded,
-        Refusal::Draining,
         Refusal::UpstreamTimeout,
     ];
 

@@ -1,6 +1,7 @@
 //! The life of the process: bind, serve, drain.
 
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,6 +85,7 @@ async fn live<F: Future<Output = ()> + Send + 'static>(
         Some(admin) => Some((bind_admin(admin).await?, admin.token.clone())),
         None => None,
     };
+    let health = admin.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
     let listeners =
         bound.iter().map(|b| (b.listener.config.name.clone(), b.listener.address)).collect();
     // Before anything counts: what is counted earlier is lost.
@@ -94,17 +96,17 @@ async fn live<F: Future<Output = ()> + Send + 'static>(
     for (name, address) in &world.listeners {
         complain(&format!("listening {name} {address}\n"));
     }
+    if let Some(address) = health {
+        complain(&format!("listening admin {address}\n"));
+    }
     let (stop_admin, admin_stopped) = oneshot::channel::<()>();
     let admin = admin.map(|(listener, token)| {
-        if let Ok(address) = listener.local_addr() {
-            complain(&format!("listening admin {address}\n"));
-        }
         let stopped = async {
             admin_stopped.await.ok();
         };
         tokio::spawn(admin::serve(listener, Arc::clone(&world), token, stopped))
     });
-    let registered = register(&world);
+    let registered = register(&world, health);
     let beside = tokio::spawn(beside());
     ends.next().await;
     tokio::spawn(async move {
@@ -147,9 +149,9 @@ fn start(world: &World, bound: Vec<Bound>) -> Result<Workers, String> {
 }
 
 /// Registers the gateway where the config says; none of it delays serving.
-fn register(world: &World) -> Vec<Registered> {
+fn register(world: &World, health: Option<SocketAddr>) -> Vec<Registered> {
     let register = |written: &RegistrationConfig| {
-        let registered = world.registries[written.registry].register(registration(world, written));
+        let registered = world.registries[written.registry].register(registration(written, health));
         if registered.is_none() {
             tracing::warn!(registration = %written.table, "one cannot register in this registry");
         }
@@ -158,39 +160,22 @@ fn register(world: &World) -> Vec<Registered> {
     world.config.registrations.iter().filter_map(register).collect()
 }
 
-fn registration(world: &World, written: &RegistrationConfig) -> Registration {
-    let HostAndPort { host, port } = HostAndPort::of(written);
+fn registration(written: &RegistrationConfig, health: Option<SocketAddr>) -> Registration {
+    // An id stands in the path of requests, where brackets would have to be escaped.
+    let host = written.address.host.replace(':', "-");
     Registration {
-        id: format!("{}-{host}-{port}", written.name),
+        id: format!("{}-{host}-{}", written.name, written.address.port),
         name: written.name.clone(),
         address: written.address.clone(),
         tags: written.tags.clone(),
-        check: match &written.check {
-            Some(path) => Liveness::Http(check_url(world, path)),
-            None => Liveness::Heartbeat,
+        check: match (written.check.as_deref(), health) {
+            // The gateway's own health is answered by its admin server; any other path by a route.
+            (Some(path @ ("/healthz" | "/readyz")), Some(admin)) => {
+                Liveness::Http(format!("http://{admin}{path}"))
+            }
+            (Some(path), _) => Liveness::Http(path.to_owned()),
+            (None, _) => Liveness::Heartbeat,
         },
-    }
-}
-
-/// An id may hold no brackets where a registry uses it in a path.
-struct HostAndPort {
-    host: String,
-    port: u16,
-}
-
-impl HostAndPort {
-    fn of(written: &RegistrationConfig) -> Self {
-        Self { host: written.address.host.replace(':', "-"), port: written.address.port }
-    }
-}
-
-/// The gateway's own health is answered by its admin server; any other path by its listener, through a route.
-fn check_url(world: &World, path: &str) -> String {
-    match &world.config.admin {
-        Some(admin) if matches!(path, "/healthz" | "/readyz") => {
-            format!("http://{}{path}", admin.address)
-        }
-        Some(_) | None => path.to_owned(),
     }
 }
 

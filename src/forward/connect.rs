@@ -15,9 +15,9 @@ pub(super) async fn connect(
     patience: Duration,
     due: Option<Instant>,
 ) -> io::Result<Box<Link>> {
-    let end = Instant::now() + patience;
-    let end = due.map_or(end, |due| end.min(due));
-    let io = match tokio::time::timeout_at(end.into(), dial(instance)).await {
+    let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
+    let patience = until_due.map_or(patience, |left| patience.min(left));
+    let io = match tokio::time::timeout(patience, dial(instance)).await {
         Ok(dialled) => dialled?,
         Err(_) => return Err(io::ErrorKind::TimedOut.into()),
     };

@@ -14,9 +14,9 @@ use super::retry::{At, Retry, SendError};
 use super::service::Attempt;
 use crate::exchange::{Exchange, RetryReason};
 use crate::refusal::Refusal;
-use crate::wire::Body;
 use crate::wire::body::Replay;
 use crate::wire::h1::outbound::{self, Home};
+use crate::wire::{Body, after};
 
 /// Bodies up to this size are kept to be sent again; only for methods that may be. As much as Linkerd keeps.
 const REPLAY_BYTES: usize = 64 << 10;
@@ -42,7 +42,7 @@ pub async fn send(
     mut body: Body,
     exchange: &mut Exchange,
 ) -> Result<Response<Body>, Refusal> {
-    let due = (!call.timeout.is_zero()).then(|| exchange.began + call.timeout);
+    let due = after(exchange.began, call.timeout);
     let mut retry = Retry::new(&parts.method);
     let keep = if retry.is_idempotent() { REPLAY_BYTES } else { 0 };
     let mut body = Replay::new(&mut body, keep);

@@ -6,4 +6,4 @@ pub mod spare;
 pub mod timer;
 
 pub use body::{Body, BodyError};
-pub use timer::Timer;
+pub use timer::{Timer, after};

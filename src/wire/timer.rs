@@ -3,9 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
+
+/// When patience that began at `since` ends; zero patience never does, nor does more than a clock can hold.
+pub fn after(since: Instant, patience: Duration) -> Option<Instant> {
+    if patience.is_zero() { None } else { since.checked_add(patience) }
+}
 
 /// A deadline kept over many exchanges. The runtime's timer is armed once and asked again only when it fires or when
 /// a deadline comes before the armed one; in between, moving the deadline is a store.

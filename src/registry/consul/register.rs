@@ -180,7 +180,10 @@ impl Keeper {
         let registration = &self.registration;
         let way = match &registration.check {
             Liveness::Http(path) => Way::Http {
-                url: format!("http://{}{path}", registration.address),
+                url: match path.strip_prefix('/') {
+                    Some(path) => format!("http://{}/{path}", registration.address),
+                    None => path.clone(),
+                },
                 interval: INTERVAL,
                 timeout: INTERVAL,
             },

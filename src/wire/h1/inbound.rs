@@ -14,7 +14,7 @@ use super::encode::{self, Ending, Persistence};
 use super::framing::Taken;
 use super::request::{self, Bounds, Head};
 use super::{Decoder, Framing, Link, Malformed};
-use crate::wire::{Body, BodyError, spare};
+use crate::wire::{Body, BodyError, after, spare};
 
 /// A client's connection; the connection's loop and the body of the request it answers share it.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ struct State {
     idler: Option<Waker>,
 }
 
-/// How long a client is waited for.
+/// How long a client is waited for; zero is for ever.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// Between exchanges, and while it takes nothing of an answer.
@@ -108,7 +108,7 @@ impl Inbound {
                     false => (&mut begun, state.patience.head),
                 };
                 let since = *since.get_or_insert_with(Instant::now);
-                state.link.timer.set(Some(since + patience));
+                state.link.timer.set(after(since, patience));
                 if state.link.timer.poll(cx).is_ready() {
                     return Poll::Ready(Err(if quiet { NoHead::Over } else { NoHead::Slow }));
                 }
@@ -288,7 +288,7 @@ impl State {
             Poll::Pending => {
                 let left = self.link.unwritten();
                 if stalled.replace(left) != Some(left) {
-                    self.link.timer.set(Some(Instant::now() + self.patience.idle));
+                    self.link.timer.set(after(Instant::now(), self.patience.idle));
                 }
                 self.link.timer.poll(cx).map(|()| Err(()))
             }
@@ -338,7 +338,7 @@ impl RequestBody {
                 (_, Poll::Ready(Ok(_))) => state.waiting = false,
                 (_, Poll::Pending) => {
                     if !std::mem::replace(&mut state.waiting, true) {
-                        state.link.timer.set(Some(Instant::now() + state.patience.body));
+                        state.link.timer.set(after(Instant::now(), state.patience.body));
                     }
                     ready!(state.link.timer.poll(cx));
                     return Poll::Ready(Some(Err(BodyError::Silent)));

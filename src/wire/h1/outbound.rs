@@ -16,7 +16,7 @@ use super::framing::Taken;
 use super::response::{self, Head};
 use super::{Decoder, Framing, Link, Malformed};
 use crate::wire::body::Replay;
-use crate::wire::{Body, BodyError, spare};
+use crate::wire::{Body, BodyError, after, spare};
 
 /// How long an upstream may keep a client waiting that asked to be told to go on (RFC 9110 section 10.1.1).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
@@ -325,7 +325,7 @@ fn poll_body(
             Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(BodyError::Gone))),
             Poll::Pending => {
                 if !std::mem::replace(waiting, true) {
-                    link.timer.set((!silence.is_zero()).then(|| Instant::now() + silence));
+                    link.timer.set(after(Instant::now(), silence));
                 }
                 return link.timer.poll(cx).map(|()| Some(Err(BodyError::Silent)));
             }
