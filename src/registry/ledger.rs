@@ -37,7 +37,7 @@ impl Ledger {
     /// Opens an account for a task; it ends with the account.
     pub(super) fn account(self: &Arc<Self>, subject: String) -> Account {
         self.entries().tasks += 1;
-        Account { ledger: Arc::clone(self), subject, troubled: false }
+        Account { ledger: Arc::clone(self), subject, failures: 0, said: false }
     }
 
     /// The registry answered a probe, or did not.
@@ -93,13 +93,19 @@ impl Entries {
     }
 }
 
+/// Failures in a row after which a registry that answers its probe, but not this, is worth a line.
+const PATIENCE: u32 = 4;
+
 /// One task's account.
 #[derive(Debug)]
 pub(super) struct Account {
     ledger: Arc<Ledger>,
     /// What it asks about: `service orders`.
     subject: String,
-    troubled: bool,
+    /// In a row.
+    failures: u32,
+    /// Whether the log has heard of them.
+    said: bool,
 }
 
 impl Account {
@@ -108,8 +114,11 @@ impl Account {
         let mut entries = self.ledger.entries();
         entries.heard = true;
         entries.last_success = Some(SystemTime::now());
-        if std::mem::take(&mut self.troubled) {
+        if std::mem::take(&mut self.failures) > 0 {
             entries.troubled -= 1;
+        }
+        drop(entries);
+        if std::mem::take(&mut self.said) {
             let (registry, subject) = (self.ledger.registry.as_str(), self.subject.as_str());
             tracing::info!(registry, subject, "answered again");
         }
@@ -119,16 +128,22 @@ impl Account {
     pub(super) fn ill(&mut self, why: &str, blame: Blame) {
         self.ledger.count("error");
         let mut entries = self.ledger.entries();
-        let known = entries.last_error.as_ref().is_some_and(|(_, before)| before == why);
-        let news = !(self.troubled || known && entries.troubled > 0);
-        if !std::mem::replace(&mut self.troubled, true) {
+        let known = entries.last_error.as_ref().is_some_and(|(_, before)| before == why)
+            && entries.troubled > usize::from(self.failures > 0);
+        if self.failures == 0 {
             entries.troubled += 1;
         }
+        self.failures += 1;
         entries.refused = blame == Blame::Refused;
         entries.last_error = Some((SystemTime::now(), why.to_owned()));
+        let worth = match blame {
+            Blame::Away => self.failures >= PATIENCE && entries.beating != Some(false),
+            Blame::Refused | Blame::Broken => entries.beating != Some(false),
+        };
         drop(entries);
         let (registry, subject) = (self.ledger.registry.as_str(), self.subject.as_str());
-        if news && blame != Blame::Away {
+        if worth && !known && !self.said {
+            self.said = true;
             tracing::warn!(registry, subject, error = why, "no good answer; the last one stays");
         } else {
             tracing::debug!(registry, subject, error = why, "no good answer");
@@ -152,7 +167,7 @@ impl Drop for Account {
     fn drop(&mut self) {
         let mut entries = self.ledger.entries();
         entries.tasks -= 1;
-        entries.troubled -= usize::from(self.troubled);
+        entries.troubled -= usize::from(self.failures > 0);
     }
 }
 
@@ -169,7 +184,65 @@ pub(super) enum Blame {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+
+    /// What the log says while `act` runs, one line each.
+    fn said(act: impl FnOnce(&Arc<Ledger>)) -> Vec<String> {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).without_time();
+        let log = log.with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(log, || act(&Ledger::new("a")));
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn one_failure_of_many_tasks_is_one_line_and_so_is_its_end() {
+        let lines = said(|ledger| {
+            let mut accounts: Vec<_> = (0..9).map(|n| ledger.account(n.to_string())).collect();
+            for _ in 0..3 {
+                accounts.iter_mut().for_each(|account| account.ill("403", Blame::Refused));
+            }
+            accounts.iter_mut().for_each(Account::well);
+        });
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+        assert!(lines[0].contains("WARN") && lines[0].contains("403"), "{lines:#?}");
+        assert!(lines[1].contains("INFO") && lines[1].contains("answered again"), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_registry_that_is_away_is_left_to_its_probe_to_say() {
+        let lines = said(|ledger| {
+            let mut account = ledger.account("service x".into());
+            ledger.beat(Some(("no route".into(), Blame::Away)));
+            (0..9).for_each(|_| account.ill("no route", Blame::Away));
+            account.well();
+        });
+        assert_eq!(lines, [""; 0]);
+    }
+
+    #[test]
+    fn a_question_that_hangs_while_the_probe_is_answered_is_said() {
+        let lines = said(|ledger| {
+            let mut account = ledger.account("service x".into());
+            ledger.beat(None);
+            (0..9).for_each(|_| account.ill("too late", Blame::Away));
+        });
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+    }
 
     fn health(ledger: &Ledger) -> Health {
         ledger.status(0, 0).health
