@@ -22,7 +22,7 @@ check: lint deny ## Format, lints, docs, dependencies, scripts: what CI runs bes
 lint: ## Format, clippy, docs and the scripts' own tests; warnings are errors
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 	for script in .ci/run $$(git ls-files tests/servers | grep -v '\.'); do bash -n $$script || exit 1; done
 	cd benches/versus && python3 -W error -m unittest -q
 

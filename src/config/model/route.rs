@@ -21,11 +21,11 @@ pub struct RouteConfig {
     pub headers: Vec<(HeaderName, Condition)>,
     /// All must hold, on decoded names and values.
     pub query: Vec<(String, Condition)>,
-    /// Indices into [`Config::listeners`]; empty means every one.
+    /// Indices into [`super::Config::listeners`]; empty means every one.
     pub listen: Vec<usize>,
     /// Higher first.
     pub priority: i64,
-    /// A name in [`Config::services`].
+    /// A name in [`super::Config::services`].
     pub service: String,
     /// What happens to the path.
     pub path: PathRewrite,
