@@ -1,17 +1,46 @@
-//! frontgate: an API gateway and reverse proxy. The modules in the order a request meets them.
+//! frontgate: an API gateway and reverse proxy. The modules in the order a request meets them, then those beside it.
 
-pub mod admin;
-pub mod assemble;
-pub mod cli;
-pub mod config;
-pub mod demo;
-pub mod exchange;
-pub mod forward;
-pub mod gateway;
+// Sockets become requests.
 pub mod listen;
-pub mod observe;
-pub mod refusal;
-pub mod registry;
-pub mod rewrite;
-pub mod router;
+
+// HTTP on a socket; knows nothing of routes or services.
 pub mod wire;
+
+// ★ What is done with a request, in which order.
+pub mod gateway;
+
+// The facts about one request so far.
+pub mod exchange;
+
+// Every answer the gateway gives by itself.
+pub mod refusal;
+
+// Which route.
+pub mod router;
+
+// What changes on the way.
+pub mod rewrite;
+
+// Which instance, on which connection.
+pub mod forward;
+
+// What happened.
+pub mod observe;
+
+// Where instances are.
+pub mod registry;
+
+// From a config to a gateway.
+pub mod assemble;
+
+// Health, numbers and state over HTTP.
+pub mod admin;
+
+// What the operator wrote.
+pub mod config;
+
+// Sample backends.
+pub mod demo;
+
+// The command line and the life of the process.
+pub mod cli;
