@@ -15,7 +15,7 @@ use crate::registry::tls::{Problem, problem};
 
 /// An agent refuses more than 200 connections from one address (`limits.http_max_conns_per_client`), and it is not ours
 /// alone. One more is the pulse's.
-const CONNECTIONS: usize = 63;
+const CONNECTIONS: usize = 62;
 /// A cluster's whole list of checks fits; an endless answer does not.
 const BODY: usize = 32 << 20;
 /// How long an agent may hold a question whose answer has not changed.
