@@ -23,7 +23,7 @@ lint: ## Format, clippy, docs and the scripts' own tests; warnings are errors
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
-	for script in .ci/run $$(git ls-files tests/servers | grep -v '\.'); do bash -n $$script || exit 1; done
+	for script in .ci/run $$(find tests/servers -maxdepth 1 -type f ! -name '*.*'); do bash -n $$script || exit 1; done
 	cd benches/versus && python3 -W error -m unittest -q
 
 # Pinned, so that a new release of the tool never turns a green commit red.
@@ -31,7 +31,7 @@ $(DENY):
 	cargo install --quiet --locked --version $(DENY_VERSION) --root target/tools cargo-deny
 
 deny: $(DENY) ## Bans, licences and sources of the dependencies; needs no network
-	$(DENY) --locked check bans licenses sources
+	$(DENY) --locked check --hide-inclusion-graph bans licenses sources
 
 # Apart from `check`: it fetches the advisory database.
 advisories: $(DENY) ## Known vulnerabilities in the dependencies
