@@ -42,8 +42,9 @@ pub fn run(flags: &DemoFlags, logging: &LogFlags) -> ExitCode {
     };
     let registry = Arc::new(Fixed::default());
     let registries: Vec<Arc<dyn Registry>> = vec![Arc::clone(&registry) as Arc<dyn Registry>];
-    let flags = (flags.port, flags.admin_port);
-    run::serve(loaded, registries, logging, move || backends(registry, flags))
+    run::serve(loaded, registries, logging, move |listening| {
+        backends(registry, try_this(listening))
+    })
 }
 
 fn text(flags: &DemoFlags) -> String {
@@ -81,7 +82,7 @@ path = "/by-name/{{service}}/*"
 }
 
 /// Starts the samples, says what to try, and goes on replacing one instance after the other.
-async fn backends(registry: Arc<Fixed>, (port, admin_port): (u16, u16)) {
+async fn backends(registry: Arc<Fixed>, try_this: String) {
     let mut running: Vec<(Sample, Vec<Backend>)> = Vec::new();
     for sample in Sample::ALL {
         let mut instances = Vec::new();
@@ -91,21 +92,7 @@ async fn backends(registry: Arc<Fixed>, (port, admin_port): (u16, u16)) {
         publish(&registry, sample, &instances);
         running.push((sample, instances));
     }
-    complain(&format!(
-        r#"
-two instances of addsvc and of stringsvc are up, found through the demo's registry; try
-
-  curl localhost:{port}/stringsvc/uppercase -d '{{"s":"hello"}}'
-  curl localhost:{port}/addsvc/sum -d '{{"a":1,"b":2}}'
-  curl -i localhost:{port}/by-name/stringsvc/count -d '{{"s":"hello"}}'     x-instance says who answered
-  curl localhost:{admin_port}/metrics | grep frontgate_requests_total
-  frontgate instances --admin http://127.0.0.1:{admin_port}
-
-every {} s one instance is replaced by another, and no request is lost; Ctrl-C drains and ends
-
-"#,
-        CHANGE.as_secs()
-    ));
+    complain(&try_this);
     for turn in 0.. {
         tokio::time::sleep(CHANGE).await;
         let samples = running.len();
@@ -119,6 +106,28 @@ every {} s one instance is replaced by another, and no request is lost; Ctrl-C d
         tokio::time::sleep(LEAVE).await;
         old.stop(GRACE).await;
     }
+}
+
+/// What to say once the samples are up. The ports are those it got, which are not the flags' when these are 0.
+fn try_this(listening: &run::Listening) -> String {
+    let port = |address: Option<SocketAddr>| address.map_or(0, |address| address.port());
+    let admin_port = port(listening.admin);
+    let port = port(listening.listeners.first().map(|(_, address)| *address));
+    format!(
+        r#"
+two instances of addsvc and of stringsvc are up, found through the demo's registry; try
+
+  curl localhost:{port}/stringsvc/uppercase -d '{{"s":"hello"}}'
+  curl localhost:{port}/addsvc/sum -d '{{"a":1,"b":2}}'
+  curl -i localhost:{port}/by-name/stringsvc/count -d '{{"s":"hello"}}'     x-instance says who answered
+  curl localhost:{admin_port}/metrics | grep frontgate_requests_total
+  frontgate instances --admin http://127.0.0.1:{admin_port}
+
+every {} s one instance is replaced by another, and no request is lost; Ctrl-C drains and ends
+
+"#,
+        CHANGE.as_secs()
+    )
 }
 
 async fn start(sample: Sample) -> Option<Backend> {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{check, complain, log};
 use crate::admin;
 use crate::assemble::{self, Phase, World};
-use crate::config::model::{AdminConfig, RegistrationConfig};
+use crate::config::model::{AdminConfig, HostPort, RegistrationConfig};
 use crate::config::{Config, Loaded};
 use crate::listen::{self, Bound, Share, Traffic, Workers};
 use crate::observe;
@@ -37,7 +37,16 @@ pub fn run(flags: &super::ConfigFlag, logging: &super::LogFlags) -> ExitCode {
         Ok(registries) => registries,
         Err(problems) => return check::report(&crate::config::Error::Wrong(problems)),
     };
-    serve(loaded, registries, logging, || std::future::ready(()))
+    serve(loaded, registries, logging, |_| std::future::ready(()))
+}
+
+/// Where the process listens, once it does: not what was written when that is port 0.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// Listeners by name.
+    pub listeners: Vec<(String, SocketAddr)>,
+    /// The admin server, unless it is switched off.
+    pub admin: Option<SocketAddr>,
 }
 
 /// Serves a checked configuration with these registries, and `beside` it what goes on in the control plane as long.
@@ -45,7 +54,7 @@ pub fn serve<F: Future<Output = ()> + Send + 'static>(
     loaded: Loaded,
     registries: Vec<Arc<dyn Registry>>,
     logging: &super::LogFlags,
-    beside: impl FnOnce() -> F,
+    beside: impl FnOnce(&Listening) -> F,
 ) -> ExitCode {
     let started = log::start(&loaded.config.log, logging).and_then(|()| {
         control_plane().map_err(|error| format!("the control plane cannot start: {error}"))
@@ -76,7 +85,7 @@ fn control_plane() -> io::Result<tokio::runtime::Runtime> {
 async fn live<F: Future<Output = ()> + Send + 'static>(
     config: Config,
     registries: Vec<Arc<dyn Registry>>,
-    beside: impl FnOnce() -> F,
+    beside: impl FnOnce(&Listening) -> F,
 ) -> Result<(), String> {
     let mut ends =
         Ends::listen().map_err(|error| format!("signals cannot be received: {error}"))?;
@@ -85,20 +94,18 @@ async fn live<F: Future<Output = ()> + Send + 'static>(
         Some(admin) => Some((bind_admin(admin).await?, admin.token.clone())),
         None => None,
     };
-    let health = admin.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
-    let listeners =
+    let listeners: Vec<_> =
         bound.iter().map(|b| (b.listener.config.name.clone(), b.listener.address)).collect();
+    let listening = Listening {
+        listeners: listeners.clone(),
+        admin: admin.as_ref().and_then(|(listener, _)| listener.local_addr().ok()),
+    };
     // Before anything counts: what is counted earlier is lost.
     observe::install();
     let world = Arc::new(World::new(config, registries, listeners)?);
     let followed = world.follow();
     let workers = start(&world, bound)?;
-    for (name, address) in &world.listeners {
-        complain(&format!("listening {name} {address}\n"));
-    }
-    if let Some(address) = health {
-        complain(&format!("listening admin {address}\n"));
-    }
+    listening.say();
     let (stop_admin, admin_stopped) = oneshot::channel::<()>();
     let admin = admin.map(|(listener, token)| {
         let stopped = async {
@@ -106,8 +113,8 @@ async fn live<F: Future<Output = ()> + Send + 'static>(
         };
         tokio::spawn(admin::serve(listener, Arc::clone(&world), token, stopped))
     });
-    let registered = register(&world, health);
-    let beside = tokio::spawn(beside());
+    let registered = register(&world, &listening);
+    let beside = tokio::spawn(beside(&listening));
     ends.next().await;
     tokio::spawn(async move {
         ends.next().await;
@@ -149,9 +156,10 @@ fn start(world: &World, bound: Vec<Bound>) -> Result<Workers, String> {
 }
 
 /// Registers the gateway where the config says; none of it delays serving.
-fn register(world: &World, health: Option<SocketAddr>) -> Vec<Registered> {
+fn register(world: &World, listening: &Listening) -> Vec<Registered> {
     let register = |written: &RegistrationConfig| {
-        let registered = world.registries[written.registry].register(registration(written, health));
+        let registered =
+            world.registries[written.registry].register(registration(written, listening));
         if registered.is_none() {
             tracing::warn!(registration = %written.table, "one cannot register in this registry");
         }
@@ -160,7 +168,7 @@ fn register(world: &World, health: Option<SocketAddr>) -> Vec<Registered> {
     world.config.registrations.iter().filter_map(register).collect()
 }
 
-fn registration(written: &RegistrationConfig, health: Option<SocketAddr>) -> Registration {
+fn registration(written: &RegistrationConfig, listening: &Listening) -> Registration {
     // An id stands in the path of requests, where brackets would have to be escaped.
     let host = written.address.host.replace(':', "-");
     Registration {
@@ -168,14 +176,37 @@ fn registration(written: &RegistrationConfig, health: Option<SocketAddr>) -> Reg
         name: written.name.clone(),
         address: written.address.clone(),
         tags: written.tags.clone(),
-        check: match (written.check.as_deref(), health) {
-            // The gateway's own health is answered by its admin server; any other path by a route.
-            (Some(path @ ("/healthz" | "/readyz")), Some(admin)) => {
-                Liveness::Http(format!("http://{admin}{path}"))
-            }
-            (Some(path), _) => Liveness::Http(path.to_owned()),
-            (None, _) => Liveness::Heartbeat,
+        check: match &written.check {
+            Some(path) => Liveness::Http(listening.check_url(&written.address, path)),
+            None => Liveness::Heartbeat,
         },
+    }
+}
+
+impl Listening {
+    fn say(&self) {
+        for (name, address) in &self.listeners {
+            complain(&format!("listening {name} {address}\n"));
+        }
+        if let Some(address) = self.admin {
+            complain(&format!("listening admin {address}\n"));
+        }
+    }
+
+    /// The gateway's own health is answered by its admin server; any other path where it is registered, by a route.
+    fn check_url(&self, registered: &HostPort, path: &str) -> String {
+        match self.admin {
+            Some(admin) if matches!(path, "/healthz" | "/readyz") => {
+                // Listening everywhere it is reached where the gateway is.
+                let host = if admin.ip().is_unspecified() {
+                    registered.host.clone()
+                } else {
+                    admin.ip().to_string()
+                };
+                format!("http://{}{path}", HostPort { host, port: admin.port() })
+            }
+            Some(_) | None => format!("http://{registered}{path}"),
+        }
     }
 }
 

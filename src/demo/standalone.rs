@@ -114,7 +114,7 @@ fn registration(sample: Sample, address: SocketAddr) -> Registration {
         name: name.to_owned(),
         address: HostPort { host, port },
         tags: Vec::new(),
-        check: Liveness::Http("/healthz".to_owned()),
+        check: Liveness::Http(format!("http://{address}/healthz")),
     }
 }
 

@@ -170,7 +170,7 @@ pub struct Registration {
 /// How a registered instance shows that it lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// The registry asks this path at the instance's address (`/healthz`), or this URL; starts as passing.
+    /// The registry asks this address over HTTP (`http://10.0.0.5:8080/healthz`); starts as passing.
     Http(String),
     /// A heartbeat is sent to the registry.
     Heartbeat,

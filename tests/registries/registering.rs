@@ -61,7 +61,7 @@ async fn an_http_check_passes_at_once_follows_the_server_and_goes_on_deregisteri
     let (port, serving) = healthy().await;
     let address = format!("127.0.0.1:{port}");
     let start = Instant::now();
-    let wanted = registration(port, Liveness::Http("/healthz".into()));
+    let wanted = registration(port, Liveness::Http(format!("http://127.0.0.1:{port}/healthz")));
     let registered = registry.register(wanted).expect("consul takes registrations");
     live(&mut found, &[&address], SOON).await;
     eprintln!("registered and found in {:?}", start.elapsed());
@@ -99,7 +99,7 @@ async fn an_agent_that_lost_the_registration_gets_it_again() {
     let mut agent = or_skip!(Consul::dev().await);
     let registry = registry(&agent);
     let (port, _serving) = healthy().await;
-    let http = registration(port, Liveness::Http("/healthz".into()));
+    let http = registration(port, Liveness::Http(format!("http://127.0.0.1:{port}/healthz")));
     let http = registry.register(http).expect("taken");
     let beating = registry.register(registration(1, Liveness::Heartbeat)).expect("taken");
     let both = async |agent: &Consul| {

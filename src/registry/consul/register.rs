@@ -179,14 +179,9 @@ impl Keeper {
     fn definition(&self) -> Definition<'_> {
         let registration = &self.registration;
         let way = match &registration.check {
-            Liveness::Http(path) => Way::Http {
-                url: match path.strip_prefix('/') {
-                    Some(path) => format!("http://{}/{path}", registration.address),
-                    None => path.clone(),
-                },
-                interval: INTERVAL,
-                timeout: INTERVAL,
-            },
+            Liveness::Http(url) => {
+                Way::Http { url: url.clone(), interval: INTERVAL, timeout: INTERVAL }
+            }
             Liveness::Heartbeat => Way::Heartbeat { ttl: TTL },
         };
         Definition {
