@@ -77,11 +77,15 @@ impl Following {
         if self.names[at] == services {
             return;
         }
-        self.names[at] = services.to_vec();
+        let known = std::mem::replace(&mut self.names[at], services.to_vec());
         let before = Arc::clone(&world.table.borrow());
         match table::build(&world.config, &self.names, Some(&before)) {
             Ok(table) => {
                 let catalog = &world.config.catalogs[at].name;
+                let news = services.iter().filter(|name| !known.contains(name));
+                for service in news.filter(|name| !table::is_segment(name)) {
+                    tracing::warn!(%catalog, ?service, "its name is not one path segment: it has no route");
+                }
                 tracing::info!(%catalog, services = services.len(), routes = table.routes.len(), "catalog changed");
                 world.table.send_replace(Arc::new(table));
                 self.watch_services(world);

@@ -177,15 +177,16 @@ fn entry(route: &RouteConfig, target: usize) -> Entry<usize> {
     }
 }
 
-/// A name that is not one path segment cannot be routed by; the registries page shows it all the same.
 fn is_routed(catalog: &CatalogConfig, name: &str) -> bool {
-    let segment = !name.is_empty()
-        && name != "."
-        && name != ".."
+    is_segment(name) && !catalog.exclude.iter().any(|excluded| excluded == name)
+}
+
+/// Whether a service can be routed by its name.
+pub(super) fn is_segment(name: &str) -> bool {
+    !matches!(name, "" | "." | "..")
         && name
             .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte));
-    segment && !catalog.exclude.iter().any(|excluded| excluded == name)
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte))
 }
 
 fn catalog_route(catalog: &CatalogConfig, name: &str, service: &str) -> Planned {
