@@ -1,0 +1,62 @@
+//! `frontgate demo`: a first look, with nothing else on the machine.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::SOON;
+use super::gateway::Gateway;
+use super::load::{HEALTH, Load, UPPERCASE};
+use super::support::wait;
+
+/// An instance is replaced every 20 s.
+const REPLACED: Duration = Duration::from_secs(40);
+
+#[tokio::test]
+async fn the_demo_answers_counts_and_replaces_an_instance_without_losing_a_request() {
+    let gateway = Gateway::demo().await;
+    gateway.has_ready("stringsvc", 2).await;
+    // What the demo says to try is what works.
+    let said = wait::until("it says what to try", SOON, async || {
+        let said = gateway.process.said().join("\n");
+        said.contains("Ctrl-C").then_some(said)
+    })
+    .await;
+    let port = gateway.web.port();
+    assert!(said.contains(&format!("curl localhost:{port}/stringsvc/uppercase")), "{said}");
+    assert!(said.contains(&format!("localhost:{}/metrics", gateway.admin.port())), "{said}");
+    let mut client = gateway.client();
+    let mut instances = BTreeSet::new();
+    for _ in 0..10 {
+        let answer = client.post("/stringsvc/uppercase", r#"{"s":"hello"}"#).await;
+        let answer = answer.expect("an answer");
+        assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"v":"HELLO"}"#));
+        instances.insert(answer.instance());
+    }
+    assert_eq!(instances.len(), 2, "{instances:?}");
+    let by_name = client.post("/by-name/stringsvc/count", r#"{"s":"hello"}"#).await;
+    assert_eq!(by_name.expect("an answer").body, r#"{"v":5}"#);
+    let counted = gateway.see("/metrics").await.body;
+    let line = |line: &&str| {
+        line.starts_with("frontgate_requests_total") && line.contains(r#"route="stringsvc""#)
+    };
+    let counted: Vec<_> = counted.lines().filter(line).collect();
+    assert!(counted.len() == 1 && counted[0].ends_with(" 10"), "{counted:?}");
+
+    let (gets, posts) =
+        (Load::start(gateway.web, 2, HEALTH), Load::start(gateway.web, 2, UPPERCASE));
+    // One instance of each sample in turn: the second change is stringsvc's.
+    wait::until("an instance of stringsvc is replaced", REPLACED + SOON, async || {
+        let changes = gateway.process.said();
+        changes
+            .iter()
+            .any(|line| line.contains("replaced") && line.contains("stringsvc"))
+            .then_some(())
+    })
+    .await;
+    posts.goes_on(200).await;
+    let (gets, posts) = (gets.end().await, posts.end().await);
+    gets.faultless();
+    posts.faultless();
+    assert_eq!(posts.right.len(), 3, "{posts:?}");
+    assert_eq!(gateway.end().await.code(), Some(0));
+}
