@@ -12,6 +12,7 @@ mod poll;
 mod pulse;
 mod register;
 mod settings;
+mod settling;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};

@@ -12,6 +12,7 @@ use super::Core;
 use super::agent::Trouble;
 use super::decode::{self, Verdict};
 use super::poll::{Answer, Poll};
+use super::settling::Settling;
 use crate::registry::State;
 use crate::registry::ledger::Account;
 
@@ -99,16 +100,27 @@ impl Drop for Listening {
 async fn names(core: Arc<Core>) {
     let mut account = core.ledger.account("the catalog".into());
     let mut poll = Poll::new("/v1/catalog/services?".into());
+    let mut settling = Settling::default();
     core.feed.catalog.send_modify(|catalog| catalog.state = State::Pending);
     loop {
         poll.ready(&core.pulse).await;
-        let result = match poll.ask(&core.agent, &core.pulse).await {
-            Ok(answer) => took_names(&core, &answer)
+        let asked = tokio::select! {
+            asked = poll.ask(&core.agent, &core.pulse) => Some(asked),
+            () = settling.over() => None,
+        };
+        let Some(asked) = asked else {
+            settling.asks_again();
+            poll.forget();
+            continue;
+        };
+        let result = match asked {
+            Ok(answer) => took_names(&core, &answer, (&mut settling, poll.life()))
                 .map_err(|why| poll.failed(Trouble::Broken(why), &core.pulse)),
             Err(trouble) => Err(trouble),
         };
         settle(&mut account, &mut poll, &result);
         if let Err(trouble) = result {
+            settling.interrupted();
             core.feed.catalog.send_if_modified(|catalog| {
                 let stale = catalog.state.staled(&trouble.to_string());
                 stale.map(|stale| catalog.state = stale).is_some()
@@ -117,17 +129,26 @@ async fn names(core: Arc<Core>) {
     }
 }
 
-fn took_names(core: &Core, answer: &Answer) -> Result<(), String> {
+fn took_names(
+    core: &Core,
+    answer: &Answer,
+    (settling, life): (&mut Settling, u64),
+) -> Result<(), String> {
     if answer.changed {
         let body = answer.body.as_deref().unwrap_or(b"null");
-        let services = Arc::new(decode::services(body)?);
-        let before = Arc::clone(&core.feed.catalog.borrow().services);
-        for name in differing(&before, &services) {
+        let mut services = decode::services(body)?;
+        let before = core.feed.catalog.borrow().clone();
+        for name in differing(&before.services, &services) {
             core.changed(name);
         }
+        settling.answered(&before.state, life);
+        let lost = before.services.iter().filter(|(name, _)| !services.contains_key(*name));
+        let lost = lost.map(|(name, tags)| (name.clone(), tags.clone())).collect();
+        let (kept, state) = settling.keep(lost, &before.state).unwrap_or((Vec::new(), State::Live));
+        services.extend(kept);
         core.feed.catalog.send_if_modified(|catalog| {
-            let changed = catalog.state != State::Live || catalog.services != services;
-            *catalog = Catalog { services, state: State::Live };
+            let changed = catalog.state != state || *catalog.services != services;
+            *catalog = Catalog { services: Arc::new(services), state };
             changed
         });
     }

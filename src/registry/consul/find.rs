@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::agent::{Trouble, encode};
 use super::decode;
 use super::poll::{Answer, Poll};
+use super::settling::Settling;
 use super::{Core, Inbox, Watched};
 use crate::registry::ledger::{Account, Blame};
 use crate::registry::{Found, Query};
@@ -30,6 +31,7 @@ pub(super) fn run(
         core: Arc::clone(&core),
         query: query.clone(),
         skipped: Vec::new(),
+        settling: Settling::default(),
     };
     async move {
         let mut work = Box::pin(finder.work());
@@ -70,6 +72,7 @@ struct Finder {
     poll: Poll,
     /// What was left out of the last answer, so that it is said once.
     skipped: Vec<String>,
+    settling: Settling,
 }
 
 impl Finder {
@@ -82,7 +85,11 @@ impl Finder {
         };
         loop {
             self.poll.ready(&self.core.pulse).await;
-            self.read().await;
+            let over = self.settling.over();
+            tokio::select! {
+                _ = self.read() => {}
+                () = over => self.ask_again(),
+            }
         }
     }
 
@@ -108,8 +115,15 @@ impl Finder {
                 () = self.inbox.letter.notified() => {}
                 trouble = core.pulse.lost() => self.ill(&trouble),
                 () = core.feed.untold(UNTOLD) => {}
+                () = self.settling.over() => self.ask_again(),
             }
         }
+    }
+
+    /// The next question is answered at once: what was kept while the agent came back is to be confirmed or dropped.
+    fn ask_again(&mut self) {
+        self.settling.asks_again();
+        self.poll.forget();
     }
 
     /// Whether there was a good answer.
@@ -141,7 +155,8 @@ impl Finder {
             self.account.skipped(why);
         }
         self.skipped = decoded.skipped;
-        let found = Found::live(decoded.endpoints);
+        let before = Arc::clone(&self.found.borrow());
+        let found = self.settling.set(&before, decoded.endpoints, self.poll.life());
         let changed = self.found.send_if_modified(|before| {
             let changed = **before != found;
             if changed {
@@ -164,6 +179,7 @@ impl Finder {
     fn ill(&mut self, trouble: &Trouble) {
         let why = trouble.to_string();
         self.account.ill(&why, trouble.blame());
+        self.settling.interrupted();
         self.found.send_if_modified(|found| match found.staled(&why) {
             Some(stale) => {
                 *found = Arc::new(stale);

@@ -34,6 +34,11 @@ impl Poll {
         Self { path, index: 0, life: 0, pace: Pace::default() }
     }
 
+    /// The agent's life that the last answer is of.
+    pub(super) fn life(&self) -> u64 {
+        self.life
+    }
+
     /// The next question is answered at once instead of on a change.
     pub(super) fn forget(&mut self) {
         self.index = 0;

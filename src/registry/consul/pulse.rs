@@ -12,7 +12,7 @@ use super::agent::Trouble;
 use crate::registry::http::Serial;
 
 /// Between two questions while it answers.
-const BEAT: Duration = Duration::from_secs(3);
+const BEAT: Duration = Duration::from_secs(2);
 /// Bound on an answer.
 const LATE: Duration = Duration::from_secs(3);
 /// Between two questions while it does not.

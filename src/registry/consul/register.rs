@@ -97,16 +97,29 @@ impl Keeper {
     /// Never ends.
     async fn keep(&mut self) {
         let mut pace = Pace::default();
+        let mut life = 0;
+        let core = Arc::clone(&self.core);
         loop {
+            // An agent that comes back may have forgotten, and everybody waits for it to know again.
+            if core.pulse.is_lost() {
+                core.pulse.back().await;
+                pace.hurry();
+            }
             pace.ready().await;
             let result = if self.known { self.look().await } else { self.register().await };
             match result {
                 Ok(()) => {
                     self.account.well();
                     pace = Pace::default();
-                    tokio::time::sleep(LOOK).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(LOOK) => {}
+                        now = core.pulse.reborn(life) => life = now,
+                    }
                 }
                 Err(trouble) => {
+                    if matches!(trouble, Trouble::Away(_)) {
+                        core.pulse.doubt();
+                    }
                     self.account.ill(&trouble.to_string(), trouble.blame());
                     let refused = matches!(trouble, Trouble::Refused(_));
                     pace.failed(if refused { REFUSED } else { AWAY });
