@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::SOON;
 use super::gateway::Gateway;
-use super::load::{HEALTH, Load, UPPERCASE};
+use super::load::{HEALTH_OF_ADDSVC, Load, SUM};
 use super::support::wait;
 
 /// An instance is replaced every 20 s.
-const REPLACED: Duration = Duration::from_secs(40);
+const REPLACED: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn the_demo_answers_counts_and_replaces_an_instance_without_losing_a_request() {
@@ -43,16 +43,17 @@ async fn the_demo_answers_counts_and_replaces_an_instance_without_losing_a_reque
     assert!(counted.len() == 1 && counted[0].ends_with(" 10"), "{counted:?}");
 
     let (gets, posts) =
-        (Load::start(gateway.web, 2, HEALTH), Load::start(gateway.web, 2, UPPERCASE));
-    // One instance of each sample in turn: the second change is stringsvc's.
-    wait::until("an instance of stringsvc is replaced", REPLACED + SOON, async || {
+        (Load::start(gateway.web, 2, HEALTH_OF_ADDSVC), Load::start(gateway.web, 2, SUM));
+    // One instance of each sample in turn, beginning with addsvc.
+    wait::until("an instance of addsvc is replaced", REPLACED + SOON, async || {
         let changes = gateway.process.said();
         changes
             .iter()
-            .any(|line| line.contains("replaced") && line.contains("stringsvc"))
+            .any(|line| line.contains("replaced") && line.contains("addsvc"))
             .then_some(())
     })
     .await;
+    // Longer than the one that leaves goes on serving.
     posts.goes_on(200).await;
     let (gets, posts) = (gets.end().await, posts.end().await);
     gets.faultless();

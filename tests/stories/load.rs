@@ -30,6 +30,11 @@ pub(crate) const HEALTH: Ask =
 /// May not.
 pub(crate) const UPPERCASE: Ask =
     Ask { line: "POST /stringsvc/uppercase", body: r#"{"s":"hello"}"#, right: r#"{"v":"HELLO"}"# };
+/// As [`HEALTH`], of the other sample.
+pub(crate) const HEALTH_OF_ADDSVC: Ask = Ask { line: "GET /addsvc/healthz", ..HEALTH };
+/// May not be sent twice either.
+pub(crate) const SUM: Ask =
+    Ask { line: "POST /addsvc/sum", body: r#"{"a":1,"b":2}"#, right: r#"{"v":3}"# };
 
 /// Clients at work.
 #[derive(Debug)]
