@@ -1,4 +1,4 @@
-//! What test binaries share: real servers, free ports, waiting for a condition.
+//! What test binaries share: the gateway as a process, raw peers, real servers, free ports, waiting for a condition.
 #![expect(
     clippy::expect_used,
     clippy::print_stderr,
@@ -6,7 +6,10 @@
 )]
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub(crate) mod backend;
 pub(crate) mod consul;
+pub(crate) mod gateway;
+pub(crate) mod peer;
 pub(crate) mod ports;
 pub(crate) mod servers;
 pub(crate) mod wait;

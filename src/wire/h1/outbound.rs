@@ -172,7 +172,8 @@ impl Upload {
             }
         }
         match link.poll_flush(cx) {
-            Poll::Ready(Ok(())) => self.queued = false,
+            // The next part is to be asked for: nothing else would wake this again.
+            Poll::Ready(Ok(())) => moved |= std::mem::take(&mut self.queued) && !self.done,
             Poll::Ready(Err(_)) => self.failed = true,
             Poll::Pending => moved = false,
         }

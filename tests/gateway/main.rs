@@ -1,0 +1,8 @@
+//! The real gateway between raw clients and raw backends: bytes in, bytes out.
+#![expect(clippy::expect_used, reason = "a test fails by panicking and says why")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bodies;
+mod proxying;
