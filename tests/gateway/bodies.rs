@@ -169,7 +169,6 @@ async fn drink(peer: &mut Peer, bytes: u64) {
 
 fn assert_small(gateway: &Gateway, before: u64) {
     let (now, peak) = (gateway.memory("VmRSS"), gateway.memory("VmHWM"));
-    println!("KiB before {before}, now {now}, at most {peak}");
     assert!(peak < before + GROWTH_KIB, "KiB: {before} before, {now} now, {peak} at most");
 }
 
