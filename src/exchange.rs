@@ -91,6 +91,11 @@ impl Exchange {
         self.refusal = Some(refusal);
         let mut response = refusal.answer(&self.id, wants_json(headers));
         response.headers_mut().insert(REQUEST_ID, self.id.clone());
+        if self.method == Method::HEAD {
+            // The length that GET would have had, and nothing that would be taken for the next answer.
+            let length = response.body().remaining();
+            *response.body_mut() = length.map_or(Body::Empty, Body::Declared);
+        }
         if let Some(allow) = self.allow.take() {
             response.headers_mut().insert(ALLOW, allow);
         }
