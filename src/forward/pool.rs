@@ -109,13 +109,17 @@ impl Slot {
         }
     }
 
-    /// The newest kept connection that still lives.
+    /// The newest kept connection that still lives and may be used again. The sweep comes only each second.
     fn take(&self, cautious: bool) -> Option<Box<Link>> {
         loop {
             let Idle { link, since } = self.idle.borrow_mut().pop()?;
             self.count_idle(-1);
-            let dead = link.is_touched()
-                || (cautious && since.elapsed() >= TRUSTED && link.is_touched_now());
+            let now = Instant::now();
+            let rested = now.duration_since(since);
+            let over = rested >= self.service.pool.idle_timeout || self.is_aged(&link, now);
+            let dead = over
+                || link.is_touched()
+                || (cautious && rested >= TRUSTED && link.is_touched_now());
             if !dead {
                 return Some(link);
             }
@@ -187,22 +191,29 @@ impl Slot {
     fn keep(&self, mut link: Box<Link>) {
         let now = Instant::now();
         let pool = &self.service.pool;
+        if self.is_aged(&link, now) {
+            return self.closed();
+        }
         while let Some(waiter) = self.waiters.borrow_mut().pop_front() {
             match waiter.send(link) {
                 Ok(()) => return,
                 Err(back) => link = back,
             }
         }
-        let aged = !pool.max_age.is_zero() && now.duration_since(link.made) >= pool.max_age;
         let room = self.idle.borrow().len() < pool.idle && self.kept.get() < IDLE_PER_WORKER;
         // Another worker waits for the instance: it can only be served by a new connection of its own.
         let wanted = self.instance.waiting.load(Relaxed) > 0;
-        if aged || !room || wanted || self.instance.gone.load(Relaxed) {
+        if !room || wanted || self.instance.gone.load(Relaxed) {
             return self.closed();
         }
         link.rest();
         self.idle.borrow_mut().push(Idle { link, since: now });
         self.count_idle(1);
+    }
+
+    fn is_aged(&self, link: &Link, now: Instant) -> bool {
+        let most = self.service.pool.max_age;
+        !most.is_zero() && now.duration_since(link.made) >= most
     }
 
     /// Lets go of kept connections that are dead or too old; of all when the instance is gone.
@@ -211,10 +222,8 @@ impl Slot {
         let gone = self.instance.gone.load(Relaxed) || self.instance.waiting.load(Relaxed) > 0;
         let before = self.idle.borrow().len();
         self.idle.borrow_mut().retain(|idle| {
-            let aged =
-                !pool.max_age.is_zero() && now.duration_since(idle.link.made) >= pool.max_age;
             !gone
-                && !aged
+                && !self.is_aged(&idle.link, now)
                 && now.duration_since(idle.since) < pool.idle_timeout
                 && !idle.link.is_touched()
         });
