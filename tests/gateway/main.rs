@@ -5,4 +5,7 @@
 mod support;
 
 mod bodies;
+mod failing;
+mod limits;
 mod proxying;
+mod refusals;
