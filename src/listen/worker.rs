@@ -187,7 +187,10 @@ impl Worker {
                 return;
             }
             tokio::select! {
-                () = &mut over => return,
+                () = &mut over => {
+                    // What goes on is cut off, and must not look like an end.
+                    return self.connections.borrow().values().for_each(Inbound::reset);
+                }
                 // Connections that come to rest end by themselves; this only sees that the last has.
                 () = tokio::time::sleep(Duration::from_millis(10)) => {}
             }

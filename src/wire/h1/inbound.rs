@@ -100,7 +100,8 @@ impl Inbound {
                     Poll::Pending => {}
                 }
                 let quiet = state.link.read.is_empty();
-                if quiet && state.closing {
+                // A request that has just arrived is served: the event loop may not know of it yet.
+                if quiet && state.closing && !state.link.is_touched_now() {
                     return Poll::Ready(Err(NoHead::Over));
                 }
                 let (since, patience) = match quiet {
@@ -256,11 +257,9 @@ impl Inbound {
         }
     }
 
-    /// Ends with a reset: the client must not take what it got for the whole.
-    pub fn reset(self) {
-        if let Some(state) = Rc::into_inner(self.0) {
-            state.into_inner().link.reset();
-        }
+    /// Its end will be a reset: the client must not take what it got for the whole.
+    pub fn reset(&self) {
+        self.0.borrow().link.reset();
     }
 }
 

@@ -171,8 +171,8 @@ impl Link {
         }
     }
 
-    /// Ends with a reset, so that the peer cannot take what it got for the whole.
-    pub fn reset(self) {
+    /// Its end will be a reset, so that the peer cannot take what it got for the whole.
+    pub fn reset(&self) {
         // It cannot fail on a connected socket; if it did, the peer would see an early end instead.
         socket2::SockRef::from(&self.io).set_linger(Some(std::time::Duration::ZERO)).ok();
     }
