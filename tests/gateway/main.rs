@@ -6,6 +6,8 @@ mod support;
 
 mod bodies;
 mod failing;
+mod life;
 mod limits;
 mod proxying;
 mod refusals;
+mod routing;
