@@ -33,8 +33,13 @@ async fn the_demo_answers_counts_and_replaces_an_instance_without_losing_a_reque
         instances.insert(answer.instance());
     }
     assert_eq!(instances.len(), 2, "{instances:?}");
-    let by_name = client.post("/by-name/stringsvc/count", r#"{"s":"hello"}"#).await;
-    assert_eq!(by_name.expect("an answer").body, r#"{"v":5}"#);
+    // The catalog is followed beside the instances, and may come a moment after them.
+    let by_name = wait::until("it is routed by its name", SOON, async || {
+        let answer = client.post("/by-name/stringsvc/count", r#"{"s":"hello"}"#).await;
+        answer.ok().filter(|answer| answer.status == 200)
+    })
+    .await;
+    assert_eq!(by_name.body, r#"{"v":5}"#);
     let counted = gateway.see("/metrics").await.body;
     let line = |line: &&str| {
         line.starts_with("frontgate_requests_total") && line.contains(r#"route="stringsvc""#)
