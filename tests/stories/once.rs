@@ -1,4 +1,4 @@
-//! No POST is sent twice and none is lost silently: counted where it arrives, by a backend that crashes.
+//! No POST is sent twice, none is lost silently, and no GET is lost at all: counted where it arrives, by a backend that crashes.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ const CLIENTS: usize = 8;
 /// How often each id has arrived, at any of the backends.
 type Seen = Arc<Mutex<BTreeMap<String, u32>>>;
 
-/// Takes `POST` with an `x-id` and an empty body.
+/// Takes anything with an `x-id` and an empty body.
 struct Counting {
     address: SocketAddr,
     running: JoinSet<()>,
@@ -75,14 +75,14 @@ struct Sent {
     status: u16,
 }
 
-async fn post(server: SocketAddr, number: usize, until: Instant) -> Vec<Sent> {
+async fn send(server: SocketAddr, (method, number): (&str, usize), until: Instant) -> Vec<Sent> {
     let mut client = Client::new(server);
     let mut sent = Vec::new();
     while Instant::now() < until {
-        let id = format!("{number}-{}", sent.len());
+        let id = format!("{method}-{number}-{}", sent.len());
         let began = Instant::now();
         let fields = format!("x-id: {id}\r\n");
-        let answer = client.send("POST /stringsvc/once", &fields, "").await;
+        let answer = client.send(&format!("{method} /stringsvc/once"), &fields, "").await;
         let status = answer.expect("the gateway answers, whatever happens behind it").status;
         sent.push(Sent { id, began, status });
     }
@@ -90,7 +90,7 @@ async fn post(server: SocketAddr, number: usize, until: Instant) -> Vec<Sent> {
 }
 
 #[tokio::test]
-async fn no_post_is_sent_twice_nor_lost_silently_when_a_backend_crashes() {
+async fn a_crash_loses_no_get_and_no_post_silently_and_sends_none_twice() {
     let agent = or_skip!(Consul::dev().await);
     let seen = Seen::default();
     let (doomed, other) = (Counting::start(&seen).await, Counting::start(&seen).await);
@@ -108,8 +108,10 @@ async fn no_post_is_sent_twice_nor_lost_silently_when_a_backend_crashes() {
     gateway.has("stringsvc", &[&both[0], &both[1]]).await;
 
     let until = Instant::now() + Duration::from_secs(2);
-    let mut clients: JoinSet<_> =
-        (0..CLIENTS).map(|number| post(gateway.web, number, until)).collect();
+    let mut clients: JoinSet<_> = (0..CLIENTS)
+        .flat_map(|number| [("GET", number), ("POST", number)])
+        .map(|of_whom| send(gateway.web, of_whom, until))
+        .collect();
     tokio::time::sleep(Duration::from_secs(1)).await;
     doomed.crash().await;
     // It stays in rotation: without a check the agent does not notice.
@@ -118,6 +120,9 @@ async fn no_post_is_sent_twice_nor_lost_silently_when_a_backend_crashes() {
     while let Some(of_one) = clients.join_next().await {
         sent.extend(of_one.expect("no client panics"));
     }
+    let (gets, sent): (Vec<_>, Vec<_>) =
+        sent.into_iter().partition(|sent| sent.id.starts_with("GET"));
+    assert!(gets.iter().all(|get| get.status == 200), "a GET is sent again");
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let lost: Vec<_> = sent.iter().filter(|sent| sent.status != 200).collect();
     eprintln!("{} sent, {} in flight at the crash", sent.len(), lost.len());
