@@ -17,7 +17,8 @@ use super::support::consul::Consul;
 
 /// How long a request is worked on: long enough to be caught in the middle.
 const WORK: Duration = Duration::from_millis(5);
-const CLIENTS: usize = 8;
+/// Of each method; so many that some are in flight at the crash, whenever it comes.
+const CLIENTS: usize = 16;
 
 /// How often each id has arrived, at any of the backends.
 type Seen = Arc<Mutex<BTreeMap<String, u32>>>;
