@@ -12,6 +12,8 @@ use crate::support::wait;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\n\r\nabc";
+/// One that could be sent again as it is, and must not be.
+const BARE: &str = "POST / HTTP/1.1\r\nhost: h\r\n\r\n";
 
 fn assert_refused(answer: &Message, status: u16, code: &str, of: &str) {
     assert_eq!((answer.status(), answer.code()), (status, code), "{of}");
@@ -92,26 +94,26 @@ async fn bytes_that_nobody_asked_for_end_their_connection() {
 async fn an_upstream_that_dies_before_its_answer_is_asked_once_for_a_post() {
     let (dying, backend) = (Backend::new().await, Answering::with(OK).await);
     let gateway = Setup::to(&[dying.address]).start().await;
-    for (answer, reset) in
-        [("", false), ("", true), ("HTTP/1.1 20", false), ("HTTP/1.1 200 OK\r\nx", true)]
-    {
-        let mut client = gateway.ask(POST).await;
-        let (mut upstream, request) = dying.request().await;
-        assert_eq!(request.body, b"abc");
-        upstream.send(answer).await;
-        if reset {
-            upstream.reset();
-        } else {
-            drop(upstream);
+    let deaths = [("", false), ("", true), ("HTTP/1.1 20", false), ("HTTP/1.1 200 OK\r\nx", true)];
+    for (answer, reset) in deaths {
+        for ask in [POST, BARE] {
+            let mut client = gateway.ask(ask).await;
+            let (mut upstream, _) = dying.request().await;
+            upstream.send(answer).await;
+            if reset {
+                upstream.reset();
+            } else {
+                drop(upstream);
+            }
+            assert_refused(&client.answer().await, 502, "upstream_error", answer);
+            dying.assert_untouched().await;
         }
-        assert_refused(&client.answer().await, 502, "upstream_error", answer);
-        dying.assert_untouched().await;
     }
     // With another instance at hand it is not tried there, either.
     let gateway = Setup::to(&[dying.address, backend.address]).start().await;
     let mut refused = 0;
-    for _ in 0..4 {
-        let mut client = gateway.ask(POST).await;
+    for ask in [POST, POST, BARE, BARE] {
+        let mut client = gateway.ask(ask).await;
         let upstream = tokio::select! {
             (upstream, _) = dying.request() => Some(upstream),
             answer = client.answer() => { assert_eq!(answer.text(), "ok"); None }
@@ -185,11 +187,15 @@ async fn a_kept_connection_closed_as_it_is_used_costs_a_get_nothing_and_a_post_a
     fresh.send(OK).await;
     assert_eq!(client.answer().await.text(), "ok");
     gateway.metric_is("frontgate_retries_total", &["reason=\"reused\""], 1.0).await;
-    client.send(POST).await;
-    fresh.request().await;
-    drop(fresh);
-    assert_refused(&client.answer().await, 502, "upstream_error", "it may have been done");
-    backend.assert_untouched().await;
+    drop(client);
+    for ask in [POST, BARE] {
+        let mut client = gateway.ask(ask).await;
+        fresh.request().await;
+        drop(fresh);
+        assert_refused(&client.answer().await, 502, "upstream_error", "it may have been done");
+        backend.assert_untouched().await;
+        fresh = keep_one(&gateway, &backend).await.1;
+    }
 }
 
 #[tokio::test]
