@@ -102,12 +102,14 @@ impl Local {
 
     /// The instance for the next attempt; none when all were tried or there are none.
     pub fn pick(&self, tried: &Tried) -> Option<Rc<Slot>> {
-        let view = &mut *self.view.borrow_mut();
-        view.picks = view.picks.wrapping_add(1);
-        let slots = &view.slots;
-        let at =
-            view.balancer.pick(&|at| tried.count == 0 || !tried.holds(slots[at].instance.id))?;
-        Some(Rc::clone(&slots[at]))
+        let View { slots, balancer, picks, .. } = &mut *self.view.borrow_mut();
+        let at = if tried.count == 0 {
+            *picks = picks.wrapping_add(1);
+            balancer.pick(&|_| true)
+        } else {
+            balancer.other(&|at| !tried.holds(slots[at].instance.id))
+        };
+        at.map(|at| Rc::clone(&slots[at]))
     }
 
     /// Lets go of kept connections that are dead or too old.

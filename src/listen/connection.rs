@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Response;
+use http::{HeaderValue, Response};
 use tokio::net::TcpStream;
 
 use super::Listener;
@@ -93,6 +93,11 @@ async fn turn(seat: &Seat, inbound: &Inbound, client: &Client) -> Result<(), Clo
 async fn refuse_unread(seat: &Seat, inbound: &Inbound, client: &Client, refusal: Refusal) {
     let gateway = seat.worker.gateway();
     let mut exchange = gateway.begin_unread(client);
+    if refusal == Refusal::MethodNotAllowed {
+        // It must be there (RFC 9110 section 15.5.6), and no route was asked.
+        exchange.allow =
+            Some(HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"));
+    }
     let response = exchange.refuse(refusal, &http::HeaderMap::new());
     let how = How { version: http::Version::HTTP_11, keep_alive: false };
     write(inbound, &gateway, &exchange, response, how).await.ok();

@@ -292,6 +292,16 @@ async fn a_client_that_leaves_ends_its_exchange_upstream_at_once() {
         drop(client);
         upstream.ended().await;
     }
-    gateway.metric_is("frontgate_requests_total", &["fate=\"client_gone\""], 4.0).await;
+    // And within an early answer, with some of its own body still to come.
+    let mut client =
+        gateway.ask("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc").await;
+    let mut upstream = backend.accept().await;
+    upstream.head().await;
+    upstream.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc").await;
+    client.head().await;
+    client.take(3).await;
+    drop(client);
+    upstream.ended().await;
+    gateway.metric_is("frontgate_requests_total", &["fate=\"client_gone\""], 5.0).await;
     gateway.metric_is("frontgate_in_flight", &["route=\"all\""], 0.0).await;
 }

@@ -11,6 +11,10 @@ use crate::config::kind::{Kind, KindInfo};
 pub trait Balancer: std::fmt::Debug {
     /// The next one for which `usable` holds; none when there is none.
     fn pick(&mut self, usable: &dyn Fn(usize) -> bool) -> Option<usize>;
+
+    /// Another one, for an exchange that has had its turn and was let down. Nobody loses a turn by it: if it did, two
+    /// instances of which one is dead would show every exchange the dead one first.
+    fn other(&mut self, usable: &dyn Fn(usize) -> bool) -> Option<usize>;
 }
 
 /// Builds a balancer over instances of these weights. `start` differs between workers and grows with every pick, so

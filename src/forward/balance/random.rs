@@ -42,6 +42,10 @@ impl Balancer for Random {
             here
         })
     }
+
+    fn other(&mut self, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
+        self.pick(usable)
+    }
 }
 
 #[cfg(test)]

@@ -33,6 +33,13 @@ impl Balancer for Equal {
         }
         None
     }
+
+    fn other(&mut self, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
+        let next = self.next;
+        let other = self.pick(usable);
+        self.next = next;
+        other
+    }
 }
 
 /// Each gains its weight, the largest is taken and loses the sum: 5, 1, 1 gives a a b a c a a.
@@ -57,6 +64,11 @@ impl Balancer for Weighted {
             self.current[best] -= total;
         }
         best
+    }
+
+    fn other(&mut self, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
+        let next = |at: &usize| self.current[*at] + self.weights[*at];
+        (0..self.weights.len()).rev().filter(|at| usable(*at)).max_by_key(next)
     }
 }
 
@@ -84,6 +96,25 @@ mod tests {
             counts
         });
         assert_eq!(counts, [100, 200, 700]);
+    }
+
+    #[test]
+    fn another_attempt_takes_nobodys_turn() {
+        for weights in [&[1, 1][..], &[2, 1]] {
+            let mut balancer = build(weights, 0);
+            let turns: Vec<_> = (0..6)
+                .map(|_| {
+                    let first = balancer.pick(&|_| true).unwrap();
+                    // Instance 0 is dead.
+                    if first == 0 {
+                        assert_eq!(balancer.other(&|at| at != 0), Some(1));
+                    }
+                    first
+                })
+                .collect();
+            assert_eq!(turns, picks(weights, 0, 6), "as if none had been dead");
+        }
+        assert_eq!(build(&[1, 2], 0).other(&|_| false), None);
     }
 
     #[test]

@@ -179,11 +179,10 @@ impl Inbound {
     }
 
     /// Ready once the client has left, while the gateway is busy with its request. A client that closes, also half,
-    /// has left. What it sends ahead is kept, up to the size of a head.
+    /// has left. What it sends meanwhile, more of its body or its next request, is kept up to `most` bytes.
     pub fn poll_left(&self, most: usize, cx: &mut Context<'_>) -> Poll<()> {
         let state = &mut *self.0.borrow_mut();
-        // An unread body stands between here and the client's end.
-        while state.decoder.is_done() && state.link.read.len() < most {
+        while state.link.read.len() < most {
             match ready!(state.link.poll_fill(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
@@ -320,7 +319,10 @@ impl RequestBody {
         let state = &mut *self.inbound.0.borrow_mut();
         loop {
             match state.decoder.take(&mut state.link.read) {
-                Ok(Taken::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Taken::Data(data)) => {
+                    state.waiting = false;
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
                 Ok(Taken::Trailers(map)) => return Poll::Ready(Some(Ok(Frame::trailers(map)))),
                 Ok(Taken::End) => return Poll::Ready(None),
                 Ok(Taken::More) => {}
