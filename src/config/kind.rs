@@ -70,6 +70,18 @@ pub struct Key {
     pub about: &'static str,
 }
 
+impl Key {
+    /// A line of a table of keys.
+    pub const fn new(
+        name: &'static str,
+        shape: &'static str,
+        default: &'static str,
+        about: &'static str,
+    ) -> Self {
+        Self { name, shape, default, about }
+    }
+}
+
 /// A part's table as written, kept with its positions until its kind reads it. Equal when the values are equal,
 /// also those of secrets read from elsewhere.
 #[derive(Clone)]

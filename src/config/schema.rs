@@ -4,15 +4,6 @@ use std::fmt::Write;
 
 use super::kind::{Key, Kinds};
 
-const fn key(
-    name: &'static str,
-    shape: &'static str,
-    default: &'static str,
-    about: &'static str,
-) -> Key {
-    Key { name, shape, default, about }
-}
-
 /// Where a catalog's services are found when it does not say.
 pub(super) const CATALOG_PATH: &str = "/{service}/*";
 
@@ -22,112 +13,132 @@ pub(super) const METHODS: [&str; 9] =
 
 /// The main file.
 pub const TOP: &[Key] = &[
-    key("workers", "integer", "", "data-plane threads; default: the cores available"),
-    key(
+    Key::new("workers", "integer", "", "data-plane threads; default: the cores available"),
+    Key::new(
         "routes",
         "list of strings",
         "[]",
         "files of [[route]] and [service.…], relative to this one",
     ),
-    key(
+    Key::new(
         "shutdown_grace",
         "duration",
         "\"30s\"",
         "how long exchanges may go on after the listeners are closed",
     ),
-    key(
+    Key::new(
         "drain_delay",
         "duration",
         "\"0s\"",
         "between readiness failing and the first closed listener",
     ),
-    key("log.level", "string", "\"info\"", "error · warn · info · debug · trace, or a filter"),
-    key("log.format", "string", "\"text\"", "text · json · logfmt"),
-    key("log.target", "string", "\"stderr\"", "stderr · syslog · journald"),
-    key(
+    Key::new("log.level", "string", "\"info\"", "error · warn · info · debug · trace, or a filter"),
+    Key::new("log.format", "string", "\"text\"", "text · json · logfmt"),
+    Key::new("log.target", "string", "\"stderr\"", "stderr · syslog · journald"),
+    Key::new(
         "trusted_proxies",
         "list of strings",
         "[]",
         "networks whose forwarded headers and request ids are believed",
     ),
-    key("listen", "tables by name", "", "where clients connect"),
-    key("admin", "table or false", "", "the admin server"),
-    key("registry", "tables by name", "", "where instances are found"),
-    key("catalog", "tables by name", "", "routes by service name, without a route each"),
-    key("register", "tables by name", "", "the gateway registers itself"),
-    key("defaults.route", "table", "", "any route key but name, path, hosts, service"),
-    key("defaults.service", "table", "", "any service key but name, endpoints"),
-    key("service", "tables by name", "", "what stands behind routes"),
-    key("route", "list of tables", "", "what happens to which requests"),
+    Key::new("listen", "tables by name", "", "where clients connect"),
+    Key::new("admin", "table or false", "", "the admin server"),
+    Key::new("registry", "tables by name", "", "where instances are found"),
+    Key::new("catalog", "tables by name", "", "routes by service name, without a route each"),
+    Key::new("register", "tables by name", "", "the gateway registers itself"),
+    Key::new("defaults.route", "table", "", "any route key but name, path, hosts, service"),
+    Key::new("defaults.service", "table", "", "any service key but name, endpoints"),
+    Key::new("service", "tables by name", "", "what stands behind routes"),
+    Key::new("route", "list of tables", "", "what happens to which requests"),
 ];
 
 /// `[listen.<name>]`.
 pub const LISTEN: &[Key] = &[
-    key("address", "address and port", "", "port 0: any free one"),
-    key("reuse_port", "boolean", "false", "whether another process may share the port"),
-    key(
+    Key::new("address", "address and port", "", "port 0: any free one"),
+    Key::new("reuse_port", "boolean", "false", "whether another process may share the port"),
+    Key::new(
         "limits.header_timeout",
         "duration",
         "\"10s\"",
         "from the first byte of a head to its end; 0s = none",
     ),
-    key("limits.header_bytes", "size", "\"64KiB\"", "the whole head"),
-    key("limits.headers", "integer", "100", "header fields in a head"),
-    key("limits.target_bytes", "size", "\"8KiB\"", "the request target"),
-    key("limits.idle_timeout", "duration", "\"75s\"", "between two exchanges; 0s = none"),
-    key("limits.body_timeout", "duration", "\"30s\"", "silence while a body is awaited; 0s = none"),
-    key("limits.connections", "integer", "10000", "open connections; 0 = unlimited"),
-    key("limits.connections_per_client", "integer", "0", "of one client address; 0 = unlimited"),
+    Key::new("limits.header_bytes", "size", "\"64KiB\"", "the whole head"),
+    Key::new("limits.headers", "integer", "100", "header fields in a head"),
+    Key::new("limits.target_bytes", "size", "\"8KiB\"", "the request target"),
+    Key::new("limits.idle_timeout", "duration", "\"75s\"", "between two exchanges; 0s = none"),
+    Key::new(
+        "limits.body_timeout",
+        "duration",
+        "\"30s\"",
+        "silence while a body is awaited; 0s = none",
+    ),
+    Key::new("limits.connections", "integer", "10000", "open connections; 0 = unlimited"),
+    Key::new(
+        "limits.connections_per_client",
+        "integer",
+        "0",
+        "of one client address; 0 = unlimited",
+    ),
 ];
 
 /// `[admin]`.
 pub const ADMIN: &[Key] = &[
-    key("address", "address and port", "\"127.0.0.1:9901\"", "`admin = false` switches it off"),
-    key("token", "secret", "", "without one only loopback may connect"),
+    Key::new(
+        "address",
+        "address and port",
+        "\"127.0.0.1:9901\"",
+        "`admin = false` switches it off",
+    ),
+    Key::new("token", "secret", "", "without one only loopback may connect"),
 ];
 
 /// `[registry.<name>]`, whatever its kind.
 pub const REGISTRY: &[Key] = &[
-    key("kind", "string", "", "what it is"),
-    key("required", "boolean", "true", "whether readiness waits for it"),
+    Key::new("kind", "string", "", "what it is"),
+    Key::new("required", "boolean", "true", "whether readiness waits for it"),
 ];
 
 /// `[catalog.<name>]`.
 pub const CATALOG: &[Key] = &[
-    key("registry", "string", "", "default: the only one"),
-    key("path", "string", "\"/{service}/*\"", "where a service is found; the prefix is stripped"),
-    key("tag", "string", "", "only services that carry it; default: all"),
-    key("exclude", "list of strings", "[]", "services that get no route"),
+    Key::new("registry", "string", "", "default: the only one"),
+    Key::new(
+        "path",
+        "string",
+        "\"/{service}/*\"",
+        "where a service is found; the prefix is stripped",
+    ),
+    Key::new("tag", "string", "", "only services that carry it; default: all"),
+    Key::new("exclude", "list of strings", "[]", "services that get no route"),
 ];
 
 /// `[register.<name>]`.
 pub const REGISTER: &[Key] = &[
-    key("registry", "string", "", "default: the only one"),
-    key("name", "string", "", "what others find it by"),
-    key("address", "string", "", "host:port where others reach it"),
-    key("tags", "list of strings", "[]", "tags in the registry"),
-    key("check", "string", "", "path of an HTTP check; default: a heartbeat"),
+    Key::new("registry", "string", "", "default: the only one"),
+    Key::new("name", "string", "", "what others find it by"),
+    Key::new("address", "string", "", "host:port where others reach it"),
+    Key::new("tags", "list of strings", "[]", "tags in the registry"),
+    Key::new("check", "string", "", "path of an HTTP check; default: a heartbeat"),
 ];
 
 /// `[service.<name>]`.
 pub const SERVICE: &[Key] = &[
-    key("registry", "string", "", "default: the only one"),
-    key("name", "string", "", "name in the registry; default: the table's own"),
-    key("tags", "list of strings", "[]", "every tag must be present"),
-    key("passing_only", "boolean", "true", "only instances whose checks pass"),
-    key(
+    Key::new("registry", "string", "", "default: the only one"),
+    Key::new("name", "string", "", "name in the registry; default: the table's own"),
+    Key::new("tags", "list of strings", "[]", "every tag must be present"),
+    Key::new("passing_only", "boolean", "true", "only instances whose checks pass"),
+    Key::new(
         "endpoints",
         "list",
         "",
         "instead of a registry: \"http://host:port\" or { address, weight, zone }",
     ),
-    key("balance", "string", "\"round_robin\"", "how instances take turns"),
-    key("connect_timeout", "duration", "\"1s\"", "for making one connection"),
-    key("pool.idle_timeout", "duration", "\"60s\"", "how long a connection may lie idle"),
-    key("pool.idle", "integer", "256", "idle connections per instance and worker"),
-    key("pool.connections", "integer", "1024", "connections per instance"),
-    key("pool.pending", "integer", "1024", "exchanges waiting for a connection, per instance"),
-    key(
+    Key::new("balance", "string", "\"round_robin\"", "how instances take turns"),
+    Key::new("connect_timeout", "duration", "\"1s\"", "for making one connection"),
+    Key::new("pool.idle_timeout", "duration", "\"60s\"", "how long a connection may lie idle"),
+    Key::new("pool.idle", "integer", "256", "idle connections per instance and worker"),
+    Key::new("pool.connections", "integer", "1024", "connections per instance"),
+    Key::new("pool.pending", "integer", "1024", "exchanges waiting for a connection, per instance"),
+    Key::new(
         "pool.max_age",
         "duration",
         "\"0s\"",
@@ -137,43 +148,55 @@ pub const SERVICE: &[Key] = &[
 
 /// An entry of `endpoints`.
 pub const ENDPOINT: &[Key] = &[
-    key("address", "string", "", "http://host:port"),
-    key("weight", "integer", "1", "share of the traffic"),
-    key("zone", "string", "", "where it stands"),
+    Key::new("address", "string", "", "http://host:port"),
+    Key::new("weight", "integer", "1", "share of the traffic"),
+    Key::new("zone", "string", "", "where it stands"),
 ];
 
 /// `[[route]]`.
 pub const ROUTE: &[Key] = &[
-    key("name", "string", "", "unique; default: the first path as written"),
-    key(
+    Key::new("name", "string", "", "unique; default: the first path as written"),
+    Key::new(
         "path",
         "string or list of strings",
         "",
         "/orders/* · /orders · /orders/{id} · ~regex; default: every path",
     ),
-    key("hosts", "list of strings", "[]", "shop.example.com · *.example.com; default: any"),
-    key("methods", "list of strings", "[]", "GET includes HEAD; default: any"),
-    key("headers", "table of conditions", "{}", "value · ~regex · true (present) · false (absent)"),
-    key("query", "table of conditions", "{}", "as headers"),
-    key("listen", "list of strings", "[]", "names of listeners; default: every one"),
-    key("priority", "integer", "0", "higher first"),
-    key("service", "string", "", "where its requests go"),
-    key("strip_prefix", "boolean", "false", "/orders/7 goes on as /7"),
-    key("rewrite", "string", "", "a path with {rest}, {name} or ${1}"),
-    key("preserve_host", "boolean", "true", "whether the upstream sees the client's Host"),
-    key("timeout", "duration", "\"15s\"", "the whole exchange until the answer's head; 0s = none"),
-    key("idle_timeout", "duration", "\"60s\"", "silence of the upstream on a streaming body"),
-    key("request_headers.set", "table of strings", "{}", "names that get this one value"),
-    key("request_headers.add", "table of strings", "{}", "values beside those there are"),
-    key("request_headers.remove", "list of strings", "[]", "names that go"),
-    key("response_headers.set", "table of strings", "{}", "names that get this one value"),
-    key("response_headers.add", "table of strings", "{}", "values beside those there are"),
-    key("response_headers.remove", "list of strings", "[]", "names that go"),
+    Key::new("hosts", "list of strings", "[]", "shop.example.com · *.example.com; default: any"),
+    Key::new("methods", "list of strings", "[]", "GET includes HEAD; default: any"),
+    Key::new(
+        "headers",
+        "table of conditions",
+        "{}",
+        "value · ~regex · true (present) · false (absent)",
+    ),
+    Key::new("query", "table of conditions", "{}", "as headers"),
+    Key::new("listen", "list of strings", "[]", "names of listeners; default: every one"),
+    Key::new("priority", "integer", "0", "higher first"),
+    Key::new("service", "string", "", "where its requests go"),
+    Key::new("strip_prefix", "boolean", "false", "/orders/7 goes on as /7"),
+    Key::new("rewrite", "string", "", "a path with {rest}, {name} or ${1}"),
+    Key::new("preserve_host", "boolean", "true", "whether the upstream sees the client's Host"),
+    Key::new(
+        "timeout",
+        "duration",
+        "\"15s\"",
+        "the whole exchange until the answer's head; 0s = none",
+    ),
+    Key::new("idle_timeout", "duration", "\"60s\"", "silence of the upstream on a streaming body"),
+    Key::new("request_headers.set", "table of strings", "{}", "names that get this one value"),
+    Key::new("request_headers.add", "table of strings", "{}", "values beside those there are"),
+    Key::new("request_headers.remove", "list of strings", "[]", "names that go"),
+    Key::new("response_headers.set", "table of strings", "{}", "names that get this one value"),
+    Key::new("response_headers.add", "table of strings", "{}", "values beside those there are"),
+    Key::new("response_headers.remove", "list of strings", "[]", "names that go"),
 ];
 
 /// An entry of a route's `service` when that is a list.
-pub const SPLIT: &[Key] =
-    &[key("service", "string", "", "its name"), key("weight", "integer", "1", "its share")];
+pub const SPLIT: &[Key] = &[
+    Key::new("service", "string", "", "its name"),
+    Key::new("weight", "integer", "1", "its share"),
+];
 
 /// Every key of every table with its default, as TOML: what has a default stands as a setting, the rest as comments.
 pub fn print(kinds: &Kinds<'_>) -> String {

@@ -91,14 +91,7 @@ async fn an_agent_that_is_not_there_yet_is_found_when_it_comes() {
 
 #[tokio::test]
 async fn a_wrong_token_is_said_so() {
-    let acl = r#"acl { enabled = true, default_policy = "deny", tokens { master = "root" } }"#;
-    let mut agent = or_skip!(Consul::start(Memory::Forgets, Some(acl)).await);
-    agent.token = Some("root".into());
-    wait::until("access control is up", SOON, async || {
-        let (status, _) = agent.call("GET", "/v1/acl/tokens", "").await.ok()?;
-        (status == 200).then_some(())
-    })
-    .await;
+    let agent = or_skip!(Consul::guarded().await);
     agent.register(&service("s", "a", 1)).await;
     live(&mut registry(&agent).watch(query("s")), &["10.0.0.1:1"], SOON).await;
 
@@ -117,14 +110,7 @@ async fn a_wrong_token_is_said_so() {
 
 #[tokio::test]
 async fn a_token_that_was_replaced_is_read_again_when_the_old_one_is_refused() {
-    let acl = r#"acl { enabled = true, default_policy = "deny", tokens { master = "root" } }"#;
-    let mut agent = or_skip!(Consul::start(Memory::Forgets, Some(acl)).await);
-    agent.token = Some("root".into());
-    wait::until("access control is up", SOON, async || {
-        let (status, _) = agent.call("GET", "/v1/acl/tokens", "").await.ok()?;
-        (status == 200).then_some(())
-    })
-    .await;
+    let agent = or_skip!(Consul::guarded().await);
     agent.register(&service("s", "a", 1)).await;
     let mut settings = frontgate::registry::consul::Settings::new("test", &agent.url());
     settings.token = Some(frontgate::config::Secret::new("old".into()));

@@ -137,14 +137,7 @@ async fn a_gateway_that_starts_before_its_agent_says_so_and_serves_once_it_comes
 
 #[tokio::test]
 async fn a_wrong_token_is_said_once_and_asked_again_seldom() {
-    let acl = r#"acl { enabled = true, default_policy = "deny", tokens { master = "root" } }"#;
-    let mut agent = or_skip!(Consul::start(Memory::Forgets, Some(acl)).await);
-    agent.token = Some("root".into());
-    wait::until("access control is up", SOON, async || {
-        let (status, _) = agent.call("GET", "/v1/acl/tokens", "").await.ok()?;
-        (status == 200).then_some(())
-    })
-    .await;
+    let agent = or_skip!(Consul::guarded().await);
     let right = format!("address = \"{}\"", agent.url());
     let config = apigateway(&agent.url()).replace(&right, &format!("{right}\ntoken = \"wrong\""));
     assert!(config.contains("wrong"));

@@ -45,6 +45,19 @@ impl Consul {
         Self::start(Memory::Forgets, None).await
     }
 
+    /// An agent that forgets and asks for a token; `root` may do everything.
+    pub(crate) async fn guarded() -> Option<Self> {
+        let acl = r#"acl { enabled = true, default_policy = "deny", tokens { master = "root" } }"#;
+        let mut agent = Self::start(Memory::Forgets, Some(acl)).await?;
+        agent.token = Some("root".into());
+        wait::until("access control is up", START, async || {
+            let (status, _) = agent.call("GET", "/v1/acl/tokens", "").await.ok()?;
+            (status == 200).then_some(())
+        })
+        .await;
+        Some(agent)
+    }
+
     /// `config` is further configuration in HCL or JSON: limits, access control.
     pub(crate) async fn start(memory: Memory, config: Option<&str>) -> Option<Self> {
         let program = servers::find("consul")?;

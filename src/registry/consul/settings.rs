@@ -11,28 +11,24 @@ const ADDRESS: &str = "http://127.0.0.1:8500";
 
 /// Its keys.
 pub(in crate::registry) const KEYS: &[Key] = &[
-    key("address", "string", "\"http://127.0.0.1:8500\"", "the agent; unset: CONSUL_HTTP_ADDR"),
-    key("token", "secret", "", "sent with every call; unset: CONSUL_HTTP_TOKEN"),
-    key("datacenter", "string", "", "whose services; default: the agent's own"),
-    key("namespace", "string", "", "Consul Enterprise"),
-    key("partition", "string", "", "Consul Enterprise"),
-    key("stale", "boolean", "false", "whether any server may answer, not only the leader"),
-    key("near", "string", "", "a node's name, or _agent"),
-    key("tls.ca", "path", "", "certificates to believe; default: the system's"),
-    key("tls.certificate", "path", "", "the client's own, with tls.key"),
-    key("tls.key", "path", "", "the client certificate's key"),
-    key("tls.server_name", "string", "", "what the agent's certificate must name"),
-    key("tls.verify", "boolean", "true", "whether the agent's certificate is checked"),
+    Key::new(
+        "address",
+        "string",
+        "\"http://127.0.0.1:8500\"",
+        "the agent; unset: CONSUL_HTTP_ADDR",
+    ),
+    Key::new("token", "secret", "", "sent with every call; unset: CONSUL_HTTP_TOKEN"),
+    Key::new("datacenter", "string", "", "whose services; default: the agent's own"),
+    Key::new("namespace", "string", "", "Consul Enterprise"),
+    Key::new("partition", "string", "", "Consul Enterprise"),
+    Key::new("stale", "boolean", "false", "whether any server may answer, not only the leader"),
+    Key::new("near", "string", "", "a node's name, or _agent"),
+    Key::new("tls.ca", "path", "", "certificates to believe; default: the system's"),
+    Key::new("tls.certificate", "path", "", "the client's own, with tls.key"),
+    Key::new("tls.key", "path", "", "the client certificate's key"),
+    Key::new("tls.server_name", "string", "", "what the agent's certificate must name"),
+    Key::new("tls.verify", "boolean", "true", "whether the agent's certificate is checked"),
 ];
-
-const fn key(
-    name: &'static str,
-    shape: &'static str,
-    default: &'static str,
-    about: &'static str,
-) -> Key {
-    Key { name, shape, default, about }
-}
 
 /// Reads a secret anew from where it is kept.
 pub type Reread = Arc<dyn Fn() -> Option<Secret> + Send + Sync>;

@@ -140,10 +140,7 @@ impl Seen {
                 return Err(Malformed::RepeatedLength);
             }
         } else if *name == TRANSFER_ENCODING {
-            if self.chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                return Err(Malformed::Coding);
-            }
-            self.chunked = true;
+            self.chunked = coding(self.chunked, value)?;
         } else if *name == CONNECTION {
             let (close, keep_alive) = connection(value);
             self.close |= close;
@@ -174,6 +171,14 @@ pub(super) fn number(value: &[u8]) -> Result<u64, Malformed> {
         return Err(Malformed::Length);
     }
     Ok(value.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
+/// A transfer-encoding: one `chunked` and nothing else.
+pub(super) fn coding(seen: bool, value: &HeaderValue) -> Result<bool, Malformed> {
+    if seen || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(Malformed::Coding);
+    }
+    Ok(true)
 }
 
 /// Whether a Connection field asks to close, and whether to keep alive.

@@ -6,7 +6,7 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use memchr::memchr;
 
-use super::request::{connection, number};
+use super::request::{coding, connection, number};
 use super::scan::Scan;
 use super::{Framing, Malformed, fields};
 
@@ -99,10 +99,7 @@ impl Seen {
                 return Err(Malformed::RepeatedLength);
             }
         } else if *name == TRANSFER_ENCODING {
-            if self.chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                return Err(Malformed::Coding);
-            }
-            self.chunked = true;
+            self.chunked = coding(self.chunked, value)?;
         } else if *name == CONNECTION {
             self.close |= connection(value).0;
         }
