@@ -98,6 +98,11 @@ async fn backends(registry: Arc<Fixed>, try_this: String) {
         let samples = running.len();
         let (sample, instances) = &mut running[turn % samples];
         let Some(new) = start(*sample).await else { continue };
+        if instances.is_empty() {
+            instances.push(new);
+            publish(&registry, *sample, instances);
+            continue;
+        }
         let old = instances.remove(0);
         tracing::info!(service = sample.name(), leaves = %old.address(), comes = %new.address(), "demo: an instance is replaced");
         instances.push(new);

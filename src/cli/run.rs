@@ -115,7 +115,11 @@ async fn live<F: Future<Output = ()> + Send + 'static>(
     });
     let registered = register(&world, &listening);
     let beside = tokio::spawn(beside(&listening));
-    ends.next().await;
+    tokio::select! {
+        () = ends.next() => {}
+        // A gateway that has lost a worker answers some clients and not others: whoever runs it should start it anew.
+        () = until(|| workers.is_any_over()) => return Err("a worker has ended; see the log".to_owned()),
+    }
     tokio::spawn(async move {
         ends.next().await;
         complain("frontgate: told twice to end, leaving at once\n");
@@ -221,18 +225,22 @@ async fn drain(world: &World, workers: &Workers, registered: Vec<Registered>) {
     let deregistered = async { while leaving.join_next().await.is_some() {} };
     tokio::join!(deregistered, tokio::time::sleep(world.config.drain_delay));
     world.phase.send_replace(Phase::Closing);
-    let over = async {
-        while !workers.are_over() {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    if tokio::time::timeout(world.config.shutdown_grace, over).await.is_err() {
+    let over = || until(|| workers.are_over());
+    if tokio::time::timeout(world.config.shutdown_grace, over()).await.is_err() {
         let open: u64 =
             world.connections.iter().map(|c| c.load(std::sync::atomic::Ordering::Relaxed)).sum();
         tracing::warn!(connections = open, "shutdown_grace is over, closing what is left");
         world.phase.send_replace(Phase::Over);
+        // What is cut off must end in a reset, which only its worker can see to.
+        tokio::time::timeout(LAST, over()).await.ok();
     } else {
         tracing::info!("drained");
+    }
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

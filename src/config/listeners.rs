@@ -10,6 +10,8 @@ use super::schema;
 use super::table::Table;
 use super::tree::{Entry, Node, Value};
 
+/// A map of headers cannot hold many more than 30,000, and what is added on the way needs room, too.
+const MOST_HEADERS: usize = 10_000;
 /// Less than this holds no useful head.
 const LEAST_HEAD: usize = 1 << 10;
 
@@ -51,15 +53,21 @@ fn limits(table: &mut Table<'_>) -> Limits {
     let idle_timeout = time("idle_timeout", default.idle_timeout);
     let body_timeout = time("body_timeout", default.body_timeout);
     let mut count = |key, least, default| table.count(key, least).unwrap_or(default);
+    let headers = count("headers", 1, default.headers);
+    let connections = count("connections", 0, default.connections);
+    let connections_per_client = count("connections_per_client", 0, default.connections_per_client);
+    if headers > MOST_HEADERS {
+        table.problem("headers", "`limits.headers` must be at most 10000", None);
+    }
     Limits {
         header_timeout,
         header_bytes,
-        headers: count("headers", 1, default.headers),
+        headers,
         target_bytes,
         idle_timeout,
         body_timeout,
-        connections: count("connections", 0, default.connections),
-        connections_per_client: count("connections_per_client", 0, default.connections_per_client),
+        connections,
+        connections_per_client,
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -116,7 +116,7 @@ impl Slot {
             self.count_idle(-1);
             let now = Instant::now();
             let rested = now.duration_since(since);
-            let over = rested >= self.service.pool.idle_timeout || self.is_aged(&link, now);
+            let over = self.is_rested(rested) || self.is_aged(&link, now);
             let dead = over
                 || link.is_touched()
                 || (cautious && rested >= TRUSTED && link.is_touched_now());
@@ -132,7 +132,7 @@ impl Slot {
         let most = self.service.pool.connections;
         self.instance
             .open
-            .fetch_update(Relaxed, Relaxed, |open| (open < most).then_some(open + 1))
+            .fetch_update(SeqCst, SeqCst, |open| (open < most).then_some(open + 1))
             .is_ok()
     }
 
@@ -142,7 +142,7 @@ impl Slot {
         let pending = self.service.pool.pending;
         instance
             .waiting
-            .fetch_update(Relaxed, Relaxed, |waiting| (waiting < pending).then_some(waiting + 1))
+            .fetch_update(SeqCst, SeqCst, |waiting| (waiting < pending).then_some(waiting + 1))
             .map_err(|_| NoConnection::Crowded)?;
         let _waiting = Waiting(instance);
         let (give, given) = oneshot::channel();
@@ -159,7 +159,7 @@ impl Slot {
             // Asked before the look, so that a connection freed between the two is not missed.
             let freed = instance.freed.notified();
             if self.reserve() {
-                return Ok(given.link.try_recv().ok().inspect(|_| self.release()));
+                return Ok(given.link.try_recv().ok().inspect(|_| self.closed()));
             }
             tokio::select! {
                 link = &mut given.link => return link.map(Some).map_err(|_| NoConnection::Late),
@@ -169,14 +169,11 @@ impl Slot {
         }
     }
 
-    /// A connection ended.
+    /// A connection ended, or was claimed and not made. Ordered against [`Slot::wait`], which says that it waits before
+    /// it looks for room: one of the two sees the other.
     fn closed(&self) {
-        self.release();
-    }
-
-    fn release(&self) {
-        self.instance.open.fetch_sub(1, Relaxed);
-        if self.instance.waiting.load(Relaxed) > 0 {
+        self.instance.open.fetch_sub(1, SeqCst);
+        if self.instance.waiting.load(SeqCst) > 0 {
             self.instance.freed.notify_one();
         }
     }
@@ -211,6 +208,11 @@ impl Slot {
         self.count_idle(1);
     }
 
+    fn is_rested(&self, rested: Duration) -> bool {
+        let most = self.service.pool.idle_timeout;
+        !most.is_zero() && rested >= most
+    }
+
     fn is_aged(&self, link: &Link, now: Instant) -> bool {
         let most = self.service.pool.max_age;
         !most.is_zero() && now.duration_since(link.made) >= most
@@ -218,13 +220,12 @@ impl Slot {
 
     /// Lets go of kept connections that are dead or too old; of all when the instance is gone.
     pub fn sweep(&self, now: Instant) {
-        let pool = &self.service.pool;
         let gone = self.instance.gone.load(Relaxed) || self.instance.waiting.load(Relaxed) > 0;
         let before = self.idle.borrow().len();
         self.idle.borrow_mut().retain(|idle| {
             !gone
                 && !self.is_aged(&idle.link, now)
-                && now.duration_since(idle.since) < pool.idle_timeout
+                && !self.is_rested(now.duration_since(idle.since))
                 && !idle.link.is_touched()
         });
         for _ in self.idle.borrow().len()..before {
@@ -312,7 +313,7 @@ impl Reserved<'_> {
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
         if let Some(slot) = self.0 {
-            slot.release();
+            slot.closed();
         }
     }
 }
@@ -329,6 +330,8 @@ impl Drop for Given<'_> {
         if let Ok(link) = self.link.try_recv() {
             self.slot.keep(link);
         }
+        // Nobody may ever bring a connection back that would find this place empty.
+        self.slot.waiters.borrow_mut().retain(|waiter| !waiter.is_closed());
     }
 }
 

@@ -102,7 +102,10 @@ impl Retry {
     /// Whether to go on after this error, and why. `whole` says that the body can be sent from its start.
     pub fn again(&mut self, error: SendError, whole: bool) -> Option<RetryReason> {
         match error.at {
-            At::Connect(NoConnection::Refused) => Some(RetryReason::Connect),
+            // Another instance may have room.
+            At::Connect(NoConnection::Refused | NoConnection::Crowded) => {
+                Some(RetryReason::Connect)
+            }
             // A kept connection that was written to counts as sent: the upstream may have read the request and died.
             At::Sent if !self.idempotent || !whole => None,
             At::Sent if error.reused => Some(RetryReason::Reused),
@@ -110,7 +113,11 @@ impl Retry {
                 self.resets += 1;
                 Some(RetryReason::Reset)
             }
-            At::Sent | At::Connect(_) | At::ReadHead(_) | At::Late | At::ClientBody(_) => None,
+            At::Sent
+            | At::Connect(NoConnection::Late)
+            | At::ReadHead(_)
+            | At::Late
+            | At::ClientBody(_) => None,
         }
     }
 }

@@ -49,19 +49,20 @@ pub async fn send(
     let mut wanted = Wanted { cautious: !retry.is_idempotent(), fresh: false, due };
     let (mut tried, mut last) = (Tried::default(), Refusal::NoInstance);
     let mut again: Option<Rc<Slot>> = None;
+    // An HTTP/1.0 client may have sent no Host, and HTTP/1.1 must have one.
+    let keeps_host = call.preserve_host && parts.headers.contains_key(HOST);
     while let Some(slot) = again.take().or_else(|| local.pick(&tried)) {
-        exchange.attempts += 1;
-        if !call.preserve_host {
+        if !keeps_host {
             parts.headers.insert(HOST, slot.instance.authority.clone());
         }
         let error = match attempt(&slot, wanted, call, parts, &mut body).await {
             Ok(response) => {
+                exchange.attempts += 1;
                 note(local, &slot, Attempt::Ok, is_failure(response.status()));
                 return Ok(response);
             }
             Err(error) => error,
         };
-        note(local, &slot, error.attempt(), error.is_failure());
         tracing::debug!(
             service = %local.service.config.name,
             instance = %slot.instance.endpoint.address,
@@ -72,6 +73,11 @@ pub async fn send(
         last = error.refusal();
         let late = due.is_some_and(|due| Instant::now() >= due);
         let reason = retry.again(error, body.rewind());
+        // A kept connection that was dead says nothing of its instance.
+        if reason != Some(RetryReason::Reused) {
+            exchange.attempts += 1;
+            note(local, &slot, error.attempt(), error.is_failure());
+        }
         match reason {
             _ if late => return Err(timed_out(error, last)),
             None => return Err(last),

@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+use super::bind::BACKLOG;
+use super::traffic::Open;
 use super::worker::{Posted, Worker};
 use super::{Listener, connection};
 use crate::assemble::Phase;
@@ -60,9 +62,20 @@ pub(super) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, socket: std:
             Err(_) => {}
         }
     }
-    // What came in the last moment is served, too.
-    while let Some(Ok((io, peer))) = now(&socket).await {
-        take(&worker, &listener, io, peer);
+    last_look(&worker, &listener, socket);
+}
+
+/// Serves what came in the last moment: closing a listener resets what waits in its queue, so the kernel is asked
+/// right before it, and not for ever.
+fn last_look(worker: &Rc<Worker>, listener: &Rc<Listener>, socket: TcpListener) {
+    let Ok(socket) = socket.into_std() else { return };
+    for _ in 0..BACKLOG {
+        let Ok((io, peer)) = socket.accept() else { break };
+        if io.set_nonblocking(true).is_ok()
+            && let Ok(io) = TcpStream::from_std(io)
+        {
+            take(worker, listener, io, peer);
+        }
     }
 }
 
@@ -71,10 +84,6 @@ async fn wait(until: Option<Instant>) {
         Some(until) => tokio::time::sleep_until(until).await,
         None => std::future::pending().await,
     }
-}
-
-async fn now(socket: &TcpListener) -> Option<io::Result<(TcpStream, SocketAddr)>> {
-    tokio::time::timeout(Duration::from_millis(1), socket.accept()).await.ok()
 }
 
 fn is_shortage(error: &io::Error) -> bool {
@@ -88,30 +97,48 @@ fn is_shortage(error: &io::Error) -> bool {
 /// Serves a connection, or hands it to a worker that has clearly less to do.
 fn take(worker: &Rc<Worker>, listener: &Rc<Listener>, io: TcpStream, peer: SocketAddr) {
     let traffic = &worker.share.traffic;
-    if let Some(better) = traffic.better(worker.number) {
-        let posted = io.into_std().map(|io| Posted { io, peer, listener: listener.index });
-        match posted {
-            Ok(posted) => worker.post(better, posted),
-            Err(error) => tracing::debug!(%error, "a connection could not be handed on"),
-        }
-        return;
-    }
-    serve(worker, listener, io, peer);
-}
-
-/// Serves a connection on this worker.
-pub(super) fn serve(worker: &Rc<Worker>, listener: &Rc<Listener>, io: TcpStream, peer: SocketAddr) {
-    let admitted = worker.share.traffic.admit(listener, worker.number, peer.ip().to_canonical());
+    // While the process ends, workers end one after the other: nobody may be handed anything.
+    let better = if worker.is_draining() { None } else { traffic.better(worker.number) };
     // An answer is one write; waiting to join it with another would only delay it.
     if io.set_nodelay(true).is_err() {
         return;
     }
-    let seat = connection::Seat { worker: Rc::clone(worker), listener: Rc::clone(listener), peer };
-    match admitted {
-        Some(open) => drop(tokio::task::spawn_local(connection::serve(seat, io, open))),
-        None if worker.refusing.get() < worker.refusing_most => {
-            drop(tokio::task::spawn_local(connection::refuse(seat, io)));
+    let client = peer.ip().to_canonical();
+    let Some(open) = traffic.admit(listener, better.unwrap_or(worker.number), client) else {
+        return refuse(worker, listener, io, peer);
+    };
+    match better {
+        None => serve(worker, listener, io, (peer, open)),
+        Some(better) => {
+            hand_on(worker, listener, Posted::new(io, peer, (listener.index, open)), better)
         }
-        None => {}
+    }
+}
+
+/// Hands a connection to another worker; serves it here if that one is no more.
+fn hand_on(worker: &Rc<Worker>, listener: &Rc<Listener>, posted: Option<Posted>, to: usize) {
+    if let Some(Posted { io, peer, open, .. }) = posted.and_then(|posted| worker.post(to, posted))
+        && let Ok(io) = TcpStream::from_std(io)
+    {
+        serve(worker, listener, io, (peer, open));
+    }
+}
+
+/// Serves a connection on this worker.
+pub(super) fn serve(
+    worker: &Rc<Worker>,
+    listener: &Rc<Listener>,
+    io: TcpStream,
+    (peer, open): (SocketAddr, Open),
+) {
+    let seat = connection::Seat { worker: Rc::clone(worker), listener: Rc::clone(listener), peer };
+    drop(tokio::task::spawn_local(connection::serve(seat, io, open)));
+}
+
+fn refuse(worker: &Rc<Worker>, listener: &Rc<Listener>, io: TcpStream, peer: SocketAddr) {
+    if worker.refusing.get() < worker.refusing_most {
+        let seat =
+            connection::Seat { worker: Rc::clone(worker), listener: Rc::clone(listener), peer };
+        drop(tokio::task::spawn_local(connection::refuse(seat, io)));
     }
 }

@@ -9,7 +9,7 @@ use super::Listener;
 use crate::config::model::ListenerConfig;
 
 /// Connections the kernel keeps before they are accepted; it cuts this to its own limit.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// A listener with a socket for every worker.
 #[derive(Debug)]

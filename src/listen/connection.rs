@@ -16,15 +16,13 @@ use super::worker::Worker;
 use crate::exchange::{Client, Ending, Exchange, Fate};
 use crate::gateway::{self, Asked, Gateway};
 use crate::refusal::Refusal;
-use crate::wire::h1::inbound::{Broken, Inbound, NoHead, Patience, persistence};
+use crate::wire::h1::inbound::{AHEAD, Broken, Inbound, NoHead, Patience, persistence};
 use crate::wire::h1::request::{Bounds, Head};
 use crate::wire::h1::{Link, encode};
 use crate::wire::{Body, BodyError, spare};
 
-/// What a client may send ahead while it is answered.
-const AHEAD: usize = 64 << 10;
 /// What is read and thrown away after a refusal, so that closing does not destroy the answer on its way.
-const LINGER_BYTES: usize = 64 << 10;
+const LINGER_BYTES: usize = 1 << 20;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Where a connection sits.
@@ -55,12 +53,12 @@ pub(super) async fn serve(seat: Seat, io: TcpStream, _open: Open) {
             break close;
         }
     };
-    drop(entered);
     match close {
         Close::Quiet => {}
         Close::Linger => inbound.linger(LINGER_BYTES, LINGER).await,
         Close::Reset => inbound.reset(),
     }
+    drop(entered);
 }
 
 /// Tells a connection that there are too many.
@@ -124,17 +122,29 @@ async fn exchange(
     };
     let Some(response) = answered.filter(|_| !inbound.has_left()) else {
         let took = exchange.began.elapsed();
+        // Whatever was to be answered reached nobody.
+        exchange.refusal = None;
         gateway.end(&exchange, Ending { status: 0, fate: Fate::ClientGone, took });
         return Err(Close::Quiet);
     };
     // What is left of a body nobody read would be taken for the next request.
     let read = inbound.skip();
     let keep_alive = keep_alive && read && !seat.worker.is_draining();
-    let kept = write(inbound, &gateway, &exchange, response, How { version, keep_alive }).await?;
-    match (kept, read) {
-        (true, _) => Ok(()),
-        (false, true) => Err(Close::Quiet),
-        (false, false) => Err(Close::Linger),
+    let how = How { version, keep_alive };
+    let kept = match write(inbound, &gateway, &exchange, response, how).await {
+        Ok(kept) => kept,
+        Err(Unwritten::Refused(refusal)) => {
+            let response = exchange.refuse(refusal, &http::HeaderMap::new());
+            let how = How { version, keep_alive: false };
+            write(inbound, &gateway, &exchange, response, how).await.is_ok_and(|kept| kept)
+        }
+        Err(Unwritten::Cut(close)) => return Err(close),
+    };
+    match kept {
+        true => Ok(()),
+        // Closing with unread bytes would reset the connection and destroy the answer on its way.
+        false if !read || inbound.has_more() => Err(Close::Linger),
+        false => Err(Close::Quiet),
     }
 }
 
@@ -145,6 +155,15 @@ struct How {
     keep_alive: bool,
 }
 
+/// Why an answer did not leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unwritten {
+    /// None of it did; the client can be told why.
+    Refused(Refusal),
+    /// Some of it may have.
+    Cut(Close),
+}
+
 /// Writes an answer and tells those who look on; whether the connection goes on.
 async fn write(
     inbound: &Inbound,
@@ -152,7 +171,7 @@ async fn write(
     exchange: &Exchange,
     response: Response<Body>,
     how: How,
-) -> Result<bool, Close> {
+) -> Result<bool, Unwritten> {
     let (head, mut body) = response.into_parts();
     let ending = encode::Ending::of_response(&exchange.method, how.version, head.status, &body);
     let keep_alive = how.keep_alive && ending != encode::Ending::Close;
@@ -161,6 +180,7 @@ async fn write(
     let fate = match sent {
         Ok(()) => exchange.fate(),
         Err(Broken::Client) => Fate::ClientGone,
+        Err(Broken::Unsent(_)) => return Err(Unwritten::Refused(Refusal::Upstream)),
         Err(Broken::Body(BodyError::Silent)) => Fate::TimedOut,
         Err(Broken::Body(BodyError::Gone | BodyError::Malformed(_))) => Fate::UpstreamFailed,
     };
@@ -169,8 +189,8 @@ async fn write(
     spare::give_map(head.headers);
     match sent {
         Ok(()) => Ok(keep_alive),
-        Err(Broken::Client) => Err(Close::Quiet),
-        Err(Broken::Body(_)) => Err(Close::Reset),
+        Err(Broken::Client) => Err(Unwritten::Cut(Close::Quiet)),
+        Err(Broken::Body(_) | Broken::Unsent(_)) => Err(Unwritten::Cut(Close::Reset)),
     }
 }
 

@@ -59,6 +59,11 @@ pub fn start(mut bound: Vec<Bound>, share: &Share) -> io::Result<Workers> {
 }
 
 impl Workers {
+    /// Whether some worker has ended: while serving, none may.
+    pub fn is_any_over(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
     /// Whether every worker has ended.
     pub fn are_over(&self) -> bool {
         self.threads.iter().all(JoinHandle::is_finished)

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
+use super::traffic::Open;
 use super::{Listener, Share, accept};
 use crate::assemble::Phase;
 use crate::gateway::Gateway;
@@ -35,11 +36,23 @@ pub(super) struct Setting {
     pub mail: UnboundedReceiver<Posted>,
 }
 
-/// A connection on its way to another worker. There are never more of them than connections.
+/// A connection on its way to another worker, admitted already: there are never more of them than connections.
 pub(super) struct Posted {
     pub io: std::net::TcpStream,
     pub peer: SocketAddr,
     pub listener: usize,
+    pub open: Open,
+}
+
+impl Posted {
+    /// Leaves this worker's event loop; none when it cannot.
+    pub(super) fn new(
+        io: TcpStream,
+        peer: SocketAddr,
+        (listener, open): (usize, Open),
+    ) -> Option<Self> {
+        io.into_std().ok().map(|io| Self { io, peer, listener, open })
+    }
 }
 
 /// One worker's state; never leaves its thread.
@@ -92,26 +105,29 @@ async fn live(setting: Setting) {
         .collect();
     let mail = tokio::task::spawn_local(receive(Rc::clone(&worker), listeners, mail));
     let sweep = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
-    follow(&worker, &mut share).await;
-    for accepting in accepting {
-        // A task that panicked accepts nothing more; either way it is over.
-        accepting.await.ok();
+    let serving = async {
+        for accepting in accepting {
+            // A task that panicked accepts nothing more; either way it is over.
+            accepting.await.ok();
+        }
+        worker.leave().await;
+    };
+    // Instances come and go also while the process ends, and requests are still answered.
+    tokio::select! {
+        () = follow(&worker, &mut share) => {}
+        () = serving => {}
     }
-    worker.leave().await;
     mail.abort();
     sweep.abort();
 }
 
-/// Takes over new tables and phases until the process closes.
+/// Takes over new tables and phases.
 async fn follow(worker: &Worker, share: &mut Share) {
     loop {
         tokio::select! {
             Ok(()) = share.table.changed() => worker.renew(&share.table.borrow_and_update()),
             Ok(()) = share.phase.changed() => {
                 worker.phase.set(*share.phase.borrow_and_update());
-                if worker.phase.get() >= Phase::Closing {
-                    return;
-                }
             }
             else => return,
         }
@@ -123,9 +139,9 @@ async fn receive(
     listeners: Vec<Rc<Listener>>,
     mut mail: UnboundedReceiver<Posted>,
 ) {
-    while let Some(Posted { io, peer, listener }) = mail.recv().await {
+    while let Some(Posted { io, peer, listener, open }) = mail.recv().await {
         match TcpStream::from_std(io) {
-            Ok(io) => accept::serve(&worker, &listeners[listener], io, peer),
+            Ok(io) => accept::serve(&worker, &listeners[listener], io, (peer, open)),
             Err(error) => tracing::debug!(%error, "a connection could not be taken over"),
         }
     }
@@ -151,10 +167,9 @@ impl Worker {
         self.phase.get() != Phase::Serving
     }
 
-    /// Hands a connection to another worker.
-    pub(super) fn post(&self, to: usize, posted: Posted) {
-        // It fails only when that worker has ended, with the process.
-        self.inboxes[to].send(posted).ok();
+    /// Hands a connection to another worker; gives it back when that worker has ended.
+    pub(super) fn post(&self, to: usize, posted: Posted) -> Option<Posted> {
+        self.inboxes[to].send(posted).err().map(|refused| refused.0)
     }
 
     /// Remembers a connection, to end it with the process; forgets it with what is returned.

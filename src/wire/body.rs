@@ -111,6 +111,12 @@ impl http_body::Body for Body {
     }
 }
 
+/// What keeping a part costs: it pins the buffer around it, so a byte in a chunk of its own is not cheap.
+fn cost(data: &Bytes) -> usize {
+    const LEAST: usize = 512;
+    data.len().max(LEAST)
+}
+
 /// A request's body that can be sent again from its start, as far as it is kept.
 ///
 /// What is kept are slices of the client's read buffer, so keeping costs no copy.
@@ -159,8 +165,8 @@ impl<'a> Replay<'a> {
         let next = self.body.poll_next(cx);
         if let Poll::Ready(Some(Ok(frame))) = &next {
             match frame.data_ref() {
-                Some(data) if !self.lost && self.size + data.len() <= self.most => {
-                    self.size += data.len();
+                Some(data) if !self.lost && self.size + cost(data) <= self.most => {
+                    self.size += cost(data);
                     self.kept.push(data.clone());
                     self.next = self.kept.len();
                 }

@@ -265,6 +265,40 @@ async fn an_answer_that_breaks_off_is_never_taken_for_the_whole() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_malformed_from_its_start_is_502() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address]).start().await;
+    let mut client = gateway.ask(GET).await;
+    let (mut upstream, _) = backend.request().await;
+    upstream.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n").await;
+    assert_eq!(client.answer().await.code(), "upstream_error");
+    client.closed().await;
+    let failed = ["fate=\"upstream_failed\"", "status=\"502\""];
+    gateway.metric_is("frontgate_requests_total", &failed, 1.0).await;
+}
+
+#[tokio::test]
+async fn a_post_after_many_kept_connections_died_at_once_is_still_answered() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address]).top("workers = 1").start().await;
+    let mut clients = Vec::new();
+    let mut upstreams = Vec::new();
+    for _ in 0..200 {
+        clients.push(gateway.ask(GET).await);
+        upstreams.push(backend.request().await.0);
+    }
+    for (client, upstream) in clients.iter_mut().zip(&mut upstreams) {
+        upstream.send(OK).await;
+        assert_eq!(client.answer().await.text(), "ok");
+    }
+    drop(upstreams);
+    let mut client = gateway.ask(POST).await;
+    let (mut upstream, _) = backend.request().await;
+    upstream.send(OK).await;
+    assert_eq!(client.answer().await.text(), "ok");
+}
+
+#[tokio::test]
 async fn a_refused_connection_is_made_to_another_instance_for_any_method() {
     let backend = Answering::with(OK).await;
     let gateway = Setup::to(&[nobody().await, nobody().await, backend.address]).start().await;

@@ -157,15 +157,35 @@ fn trailers(scan: &mut Scan, buffer: &mut BytesMut, most: usize) -> Result<Taken
     let lines = buffer.split_to(end).freeze();
     let mut map = HeaderMap::new();
     fields::read(&lines, 0, TRAILERS, &mut map, |_, _| Ok(()))?;
-    for name in FORBIDDEN {
+    let forbidden: Vec<_> = map.keys().filter(|name| is_forbidden(name)).cloned().collect();
+    for name in forbidden {
         map.remove(name);
     }
     Ok(if map.is_empty() { Taken::End } else { Taken::Trailers(map) })
 }
 
+/// Whether a name may not come after a body, under any spelling that a receiver may take for it.
+fn is_forbidden(name: &HeaderName) -> bool {
+    let plain: String =
+        name.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    plain.starts_with("x-forwarded-")
+        || OURS.contains(&plain.as_str())
+        || FORBIDDEN.iter().any(|forbidden| *forbidden == plain.as_str())
+}
+
+/// What the gateway itself tells, and what belongs to one connection.
+const OURS: [&str; 6] = [
+    "x-real-ip",
+    "x-request-id",
+    "x-frontgate-code",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+];
+
 /// Names that frame, route, authenticate or control a message, and so may not come after its body
 /// (RFC 9110 section 6.5.1).
-const FORBIDDEN: [HeaderName; 24] = [
+const FORBIDDEN: [HeaderName; 20] = [
     header::AUTHORIZATION,
     header::CACHE_CONTROL,
     header::CONNECTION,
@@ -186,10 +206,6 @@ const FORBIDDEN: [HeaderName; 24] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     header::WWW_AUTHENTICATE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
 ];
 
 #[cfg(test)]
@@ -218,7 +234,7 @@ mod tests {
 
     #[test]
     fn reads_the_same_body_in_any_pieces() {
-        let wire = b"5\r\nhello\r\n1;a=b\r\n \r\n0000A\r\n0123456789\r\n0\r\nx-sum: 1\r\nhost: evil\r\n\r\n";
+        let wire = b"5\r\nhello\r\n1;a=b\r\n \r\n0000A\r\n0123456789\r\n0\r\nx-sum: 1\r\nhost: evil\r\nX-Forwarded-Port: 1\r\nx_forwarded_for: 2\r\nx-real-ip: 3\r\n\r\n";
         for step in 1..wire.len() {
             let (body, trailers) = read(wire, step).unwrap();
             assert_eq!(body, b"hello 0123456789", "{step}");

@@ -16,6 +16,9 @@ use super::request::{self, Bounds, Head};
 use super::{Decoder, Framing, Link, Malformed};
 use crate::wire::{Body, BodyError, after, spare};
 
+/// What a client may send ahead while it is answered.
+pub const AHEAD: usize = 64 << 10;
+
 /// A client's connection; the connection's loop and the body of the request it answers share it.
 #[derive(Clone, Debug)]
 pub struct Inbound(Rc<RefCell<State>>);
@@ -61,6 +64,8 @@ pub enum NoHead {
 pub enum Broken {
     /// The client left or takes nothing more.
     Client,
+    /// What was to be sent broke, before any of it was written.
+    Unsent(BodyError),
     /// What was to be sent broke.
     Body(BodyError),
 }
@@ -200,7 +205,6 @@ impl Inbound {
         ending: Ending,
         persistence: Persistence,
     ) -> Result<(), Broken> {
-        const AHEAD: usize = 64 << 10;
         encode::response(
             &mut self.0.borrow_mut().link.out,
             head.status,
@@ -208,40 +212,33 @@ impl Inbound {
             ending,
             persistence,
         );
-        let mut ended = ending == Ending::None || body.is_ended();
-        if ended {
-            encode::end_of_body(&mut self.0.borrow_mut().link, ending);
+        let mut sending = Sending::new(ending);
+        if ending == Ending::None || body.is_ended() {
+            sending.end(&mut self.0.borrow_mut().link);
         }
-        let (mut queued, mut stalled) = (false, None);
+        let mut stalled = None;
         poll_fn(|cx| {
             loop {
-                let mut awaited = false;
-                if !ended && !queued {
-                    match body.poll_next(cx) {
-                        Poll::Ready(Some(Ok(frame))) => {
-                            ended = body.is_ended();
-                            queued = true;
-                            encode::frame(&mut self.0.borrow_mut().link, frame, ending, ended);
-                        }
-                        Poll::Ready(Some(Err(error))) => {
-                            return Poll::Ready(Err(Broken::Body(error)));
-                        }
-                        Poll::Ready(None) => {
-                            ended = true;
-                            encode::end_of_body(&mut self.0.borrow_mut().link, ending);
-                        }
-                        Poll::Pending => awaited = true,
-                    }
+                sending.gather(&self.0, body, cx);
+                if let Some(error @ BodyError::Malformed(_)) = sending.broken
+                    && !sending.begun
+                {
+                    // Nothing has left, so the client can still be told what it was.
+                    self.0.borrow_mut().link.out.clear();
+                    return Poll::Ready(Err(Broken::Unsent(error)));
                 }
                 match self.0.borrow_mut().poll_flush(cx, &mut stalled) {
-                    Poll::Ready(Ok(())) => queued = false,
+                    Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(())) => return Poll::Ready(Err(Broken::Client)),
                     Poll::Pending => return Poll::Pending,
                 }
-                if ended {
+                if let Some(error) = sending.broken {
+                    return Poll::Ready(Err(Broken::Body(error)));
+                }
+                if sending.ended {
                     return Poll::Ready(Ok(()));
                 }
-                if awaited {
+                if sending.awaited {
                     return self.poll_left(AHEAD, cx).map(|()| Err(Broken::Client));
                 }
             }
@@ -249,16 +246,70 @@ impl Inbound {
         .await
     }
 
+    /// Whether the client has sent something that nobody has read.
+    pub fn has_more(&self) -> bool {
+        let state = self.0.borrow();
+        !state.link.read.is_empty() || state.link.is_touched_now()
+    }
+
     /// The connection's last moments: says that nothing more comes, reads what is still on its way.
-    pub async fn linger(self, bytes: usize, wait: Duration) {
-        if let Some(state) = Rc::into_inner(self.0) {
-            state.into_inner().link.linger(bytes, Instant::now() + wait).await;
+    pub async fn linger(&self, bytes: usize, wait: Duration) {
+        if poll_fn(|cx| self.0.borrow_mut().link.poll_shutdown(cx)).await.is_err() {
+            return;
         }
+        self.0.borrow_mut().link.timer.set(after(Instant::now(), wait));
+        let mut left = bytes;
+        poll_fn(|cx| self.0.borrow_mut().link.poll_discard(&mut left, cx)).await;
     }
 
     /// Its end will be a reset: the client must not take what it got for the whole.
     pub fn reset(&self) {
         self.0.borrow().link.reset();
+    }
+}
+
+/// An answer on its way out.
+struct Sending {
+    ending: Ending,
+    /// All of it is queued.
+    ended: bool,
+    /// The next part of the body is not there yet.
+    awaited: bool,
+    /// Some of its body was queued or waited for, so that its head may have been written.
+    begun: bool,
+    /// The body broke.
+    broken: Option<BodyError>,
+}
+
+impl Sending {
+    fn new(ending: Ending) -> Self {
+        Self { ending, ended: false, awaited: false, begun: false, broken: None }
+    }
+
+    /// Queues what is at hand of the body, as far as it leaves in one write.
+    fn gather(&mut self, state: &RefCell<State>, body: &mut Body, cx: &mut Context<'_>) {
+        self.awaited = false;
+        while !self.ended && !self.awaited && state.borrow().link.can_gather() {
+            match body.poll_next(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.ended = body.is_ended();
+                    encode::frame(&mut state.borrow_mut().link, frame, self.ending, self.ended);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    // What came before it is sent: the client sees how far the answer was good.
+                    self.broken = Some(error);
+                    return;
+                }
+                Poll::Ready(None) => self.end(&mut state.borrow_mut().link),
+                Poll::Pending => self.awaited = true,
+            }
+            self.begun = true;
+        }
+    }
+
+    fn end(&mut self, link: &mut Link) {
+        self.ended = true;
+        encode::end_of_body(link, self.ending);
     }
 }
 

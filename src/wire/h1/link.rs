@@ -1,6 +1,6 @@
 //! One socket with what was read and not yet taken, and what is to be written.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
@@ -20,6 +20,10 @@ const READ_BYTES: usize = 8 << 10;
 const READ_BYTES_MOST: usize = 256 << 10;
 /// Less room than this is not worth a read.
 const READ_ROOM: usize = 1 << 10;
+/// What an idle connection may keep for the next head it writes.
+const OUT_BYTES: usize = 4 << 10;
+/// Small parts of a body are gathered up to this, instead of a system call and a segment for each.
+const GATHER_BYTES: usize = 16 << 10;
 /// A body frame up to this size is copied behind the head: cheaper than a second slice for the kernel to walk.
 const COPY_BYTES: usize = 2 << 10;
 
@@ -81,10 +85,10 @@ impl Link {
             self.read.reserve(self.chunk);
         }
         let room = self.read.capacity() - self.read.len();
-        let count = ready!(pin!(self.io.read_buf(&mut self.read)).poll(cx))?;
-        if count == 0 {
-            self.ended = true;
-        } else if count == room {
+        let read = ready!(pin!(self.io.read_buf(&mut self.read)).poll(cx));
+        self.ended |= matches!(read, Ok(0) | Err(_));
+        let count = read?;
+        if count == room {
             self.chunk = (self.chunk * 2).min(READ_BYTES_MOST);
         } else if count < self.chunk / 4 {
             self.chunk = (self.chunk / 2).max(READ_BYTES);
@@ -98,6 +102,10 @@ impl Link {
             spare::give_buffer(std::mem::take(&mut self.read));
             self.chunk = READ_BYTES;
         }
+        // As large as the largest head it ever held.
+        if self.is_flushed() && self.out.capacity() > OUT_BYTES {
+            self.out = Vec::new();
+        }
     }
 
     /// Queues a part of a body behind what is queued; `tail` comes after it. Everything before must have been
@@ -110,6 +118,11 @@ impl Link {
             self.data = data;
             self.tail = tail;
         }
+    }
+
+    /// Whether another part can be queued before what is queued is written.
+    pub fn can_gather(&self) -> bool {
+        self.data.is_empty() && self.tail.is_empty() && self.out.len() < GATHER_BYTES
     }
 
     /// Whether all that was queued is written.
@@ -159,7 +172,9 @@ impl Link {
     /// kernel's last word to the event loop.
     pub fn is_touched(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        !self.read.is_empty() || self.ended || self.io.poll_read_ready(&mut cx).is_ready()
+        // Many are asked in one turn: the runtime's budget for a task would make it say no to the last of them.
+        let ready = tokio::task::coop::unconstrained(poll_fn(|cx| self.io.poll_read_ready(cx)));
+        !self.read.is_empty() || self.ended || pin!(ready).poll(&mut cx).is_ready()
     }
 
     /// Whether the peer has sent or closed something, asked of the kernel itself.
@@ -177,29 +192,25 @@ impl Link {
         socket2::SockRef::from(&self.io).set_linger(Some(std::time::Duration::ZERO)).ok();
     }
 
-    /// Says that nothing more will be written, then discards what the peer still sends, up to `bytes` or until `due`:
-    /// closing with unread bytes would reset the connection and destroy the answer on its way.
-    pub async fn linger(mut self, bytes: usize, due: Instant) {
-        use tokio::io::AsyncWriteExt;
-        if self.io.shutdown().await.is_err() || self.ended {
-            return;
-        }
-        self.timer.set(Some(due));
-        let mut left = bytes.saturating_sub(self.read.len());
-        std::future::poll_fn(|cx| {
-            while left > 0 {
-                self.read.clear();
-                if self.timer.poll(cx).is_ready() {
-                    break;
-                }
-                match ready!(self.poll_fill(cx)) {
-                    Ok(0) | Err(_) => break,
-                    Ok(count) => left = left.saturating_sub(count),
-                }
+    /// Says that nothing more will be written. Closing with unread bytes would reset the connection and destroy the
+    /// answer on its way, so [`Link::poll_discard`] comes next.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    /// Discards what the peer still sends; ready at its end, after `left` bytes, or when the timer fires.
+    pub fn poll_discard(&mut self, left: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
+        while *left > 0 && !self.ended {
+            self.read.clear();
+            if self.timer.poll(cx).is_ready() {
+                break;
             }
-            Poll::Ready(())
-        })
-        .await;
+            match ready!(self.poll_fill(cx)) {
+                Ok(count) => *left = left.saturating_sub(count),
+                Err(_) => break,
+            }
+        }
+        Poll::Ready(())
     }
 }
 

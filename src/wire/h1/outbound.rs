@@ -20,6 +20,8 @@ use crate::wire::{Body, BodyError, after, spare};
 
 /// How long an upstream may keep a client waiting that asked to be told to go on (RFC 9110 section 10.1.1).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+/// Interim answers that one request may get; more are no answer.
+const INTERIMS: u32 = 16;
 /// Trailers of an answer, as its head.
 const TRAILER_BYTES: usize = 64 << 10;
 
@@ -66,25 +68,26 @@ pub async fn exchange(
         done: body.is_ended(),
         held: expects.then(|| Instant::now() + CONTINUE_WAIT),
         failed: false,
-        queued: false,
     };
     if upload.done {
         encode::end_of_body(link, ending);
     }
     let mut map = spare::map();
+    let mut interims = 0;
     let answered = poll_fn(|cx| {
         loop {
-            let moved = match upload.poll(link, body, cx) {
-                Ok(moved) => moved,
-                Err(error) => return Poll::Ready(Err(Failure::Client(error))),
-            };
+            if let Err(error) = upload.poll(link, body, cx) {
+                return Poll::Ready(Err(Failure::Client(error)));
+            }
             match poll_head(link, &request.method, &mut map, cx) {
-                Poll::Ready(Ok(head)) if head.parts.status == StatusCode::CONTINUE => {
-                    upload.held = None;
+                Poll::Ready(Ok(head)) if interim(head.parts.status) && interims < INTERIMS => {
+                    if head.parts.status == StatusCode::CONTINUE {
+                        upload.held = None;
+                    }
+                    interims += 1;
                     map = recycle(head);
                 }
-                Poll::Ready(Ok(head)) if interim(head.parts.status) => map = recycle(head),
-                Poll::Ready(Ok(head)) if head.parts.status == StatusCode::SWITCHING_PROTOCOLS => {
+                Poll::Ready(Ok(head)) if head.parts.status.is_informational() => {
                     return Poll::Ready(Err(Failure::Malformed(Malformed::Unasked)));
                 }
                 Poll::Ready(Ok(head)) => {
@@ -92,7 +95,6 @@ pub async fn exchange(
                     return Poll::Ready(Ok(Answered { head, uploaded }));
                 }
                 Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
-                Poll::Pending if moved => {}
                 Poll::Pending => {
                     link.timer.set(earlier(due, upload.held));
                     if link.timer.poll(cx).is_pending() {
@@ -140,44 +142,40 @@ struct Upload {
     held: Option<Instant>,
     /// The upstream takes nothing more; its answer may still come.
     failed: bool,
-    /// A part of the body is queued.
-    queued: bool,
 }
 
 impl Upload {
-    /// Moves what can be moved; whether anything was.
+    /// Moves what can be moved, until either side has to be waited for.
     fn poll(
         &mut self,
         link: &mut Link,
         body: &mut Replay<'_>,
         cx: &mut Context<'_>,
-    ) -> Result<bool, BodyError> {
-        if self.failed {
-            return Ok(false);
-        }
-        let mut moved = false;
-        if !self.done && !self.queued && self.held.is_none() {
-            match body.poll_next(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    self.done = body.is_ended();
-                    encode::frame(link, frame, self.ending, self.done);
-                    (self.queued, moved) = (true, true);
+    ) -> Result<(), BodyError> {
+        let mut waits = false;
+        while !self.failed {
+            while !waits && !self.done && self.held.is_none() && link.can_gather() {
+                match body.poll_next(cx) {
+                    Poll::Ready(Some(frame)) => {
+                        let frame = frame?;
+                        self.done = body.is_ended();
+                        encode::frame(link, frame, self.ending, self.done);
+                    }
+                    Poll::Ready(None) => {
+                        self.done = true;
+                        encode::end_of_body(link, self.ending);
+                    }
+                    Poll::Pending => waits = true,
                 }
-                Poll::Ready(None) => {
-                    encode::end_of_body(link, self.ending);
-                    (self.done, moved) = (true, true);
-                }
-                Poll::Ready(Some(Err(error))) => return Err(error),
-                Poll::Pending => {}
+            }
+            match link.poll_flush(cx) {
+                Poll::Ready(Ok(())) if waits || self.done || self.held.is_some() => return Ok(()),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => self.failed = true,
+                Poll::Pending => return Ok(()),
             }
         }
-        match link.poll_flush(cx) {
-            // The next part is to be asked for: nothing else would wake this again.
-            Poll::Ready(Ok(())) => moved |= std::mem::take(&mut self.queued) && !self.done,
-            Poll::Ready(Err(_)) => self.failed = true,
-            Poll::Pending => moved = false,
-        }
-        Ok(moved)
+        Ok(())
     }
 }
 

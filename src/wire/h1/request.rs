@@ -42,7 +42,7 @@ pub fn take(
 ) -> Result<Option<Head>, Malformed> {
     let end = scan.end(buffer)?;
     let long = end.unwrap_or(buffer.len()) > bounds.head;
-    if (end.is_none() || long) && !scan_has_target(buffer, bounds) {
+    if (end.is_none() || long) && !target_fits(buffer, bounds) {
         return Err(Malformed::TargetTooLong);
     }
     if long {
@@ -56,7 +56,7 @@ pub fn take(
 }
 
 /// Whether the target, as far as it came, is within its bound.
-fn scan_has_target(buffer: &[u8], bounds: &Bounds) -> bool {
+fn target_fits(buffer: &[u8], bounds: &Bounds) -> bool {
     // A method longer than this is no method, and would otherwise hide the target's length.
     const METHOD: usize = 64;
     let line = &buffer[..memchr(b'\n', buffer).unwrap_or(buffer.len())];
@@ -77,11 +77,12 @@ fn read(head: &Bytes, bounds: &Bounds, map: &mut HeaderMap) -> Result<Head, Malf
     }
     read?;
     let (uri, authority) = target::read(&method, &target)?;
+    if seen.hosts == 0 && version == Version::HTTP_11 {
+        return Err(Malformed::NoHost);
+    }
     if let Some(authority) = authority {
         let host = HeaderValue::from_maybe_shared(authority).map_err(|_| Malformed::Host)?;
         map.insert(HOST, host);
-    } else if seen.hosts == 0 && version == Version::HTTP_11 {
-        return Err(Malformed::NoHost);
     }
     let framing = seen.framing(version)?;
     let keep_alive = !seen.close && (version == Version::HTTP_11 || seen.keep_alive);
