@@ -69,6 +69,9 @@ pub(super) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, socket: std:
 /// right before it, and not for ever.
 fn last_look(worker: &Rc<Worker>, listener: &Rc<Listener>, socket: TcpListener) {
     let Ok(socket) = socket.into_std() else { return };
+    // From here the kernel queues hardly anyone: who comes now tries again in a moment, and is then told that nobody
+    // listens, before it has sent anything. If it cannot be told, the window is wider by microseconds.
+    socket2::SockRef::from(&socket).listen(0).ok();
     for _ in 0..BACKLOG {
         let Ok((io, peer)) = socket.accept() else { break };
         if io.set_nonblocking(true).is_ok()
