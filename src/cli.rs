@@ -33,7 +33,7 @@ pub struct Arguments {
 pub enum Command {
     /// Serve until SIGTERM or SIGINT, then drain
     Run(ConfigFlag),
-    /// Report every problem of a configuration; exit code 2 when there is one
+    /// Report every problem of a configuration; exit code 2 when there is one, 1 when it cannot be read
     Check(ConfigFlag),
     /// Serve an example that needs nothing else on the machine
     Demo(DemoFlags),
@@ -74,7 +74,7 @@ pub struct DemoFlags {
 /// Which running gateway, and how its answer is shown.
 #[derive(Args, Debug)]
 pub struct AdminFlags {
-    /// The gateway's admin server
+    /// The gateway's admin server; its token, if it has one, is taken from `FRONTGATE_ADMIN_TOKEN`
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9901")]
     pub admin: String,
     /// Print the answer as it is

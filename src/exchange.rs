@@ -43,6 +43,8 @@ pub struct Exchange {
     pub refusal: Option<Refusal>,
     /// Methods a route takes, when none takes this one.
     pub allow: Option<HeaderValue>,
+    /// What an operator should know of a refusal: what was asked for, or which instance failed how.
+    pub cause: Option<String>,
     /// Attempts at instances, the first included.
     pub attempts: u32,
     /// Attempts beyond the first, by reason.
@@ -81,6 +83,7 @@ impl Exchange {
             began: Instant::now(),
             refusal: None,
             allow: None,
+            cause: None,
             attempts: 0,
             retries: [0; RetryReason::ALL.len()],
         }

@@ -203,9 +203,13 @@ impl Gateway {
             Outcome::Found { target, path } => Ok((*target, path)),
             Outcome::WrongMethod(allow) => {
                 exchange.allow = Some(allow.value());
+                exchange.cause = Some(asked_for(&ask));
                 Err(Refusal::MethodNotAllowed)
             }
-            Outcome::None => Err(Refusal::NoRoute),
+            Outcome::None => {
+                exchange.cause = Some(asked_for(&ask));
+                Err(Refusal::NoRoute)
+            }
         };
         exchange.route = found.ok().map(|(at, _)| at);
         let numbers =
@@ -213,6 +217,12 @@ impl Gateway {
         numbers.began(self.worker);
         found.map(|(at, path)| (&*self.table.routes[at], path))
     }
+}
+
+/// Host and path for the log, without the query, which may hold secrets, and not longer than a line bears.
+fn asked_for(ask: &Ask<'_>) -> String {
+    const LONGEST: usize = 200;
+    ask.host.chars().chain(ask.path.chars()).take(LONGEST).collect()
 }
 
 impl Route {

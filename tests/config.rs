@@ -79,12 +79,16 @@ fn a_missing_file_is_no_problem_of_the_configuration() {
 }
 
 #[test]
-fn a_pattern_without_files_and_a_service_without_endpoints_are_warnings() {
+fn what_is_allowed_and_looks_like_a_mistake_is_a_warning() {
     let warnings: Vec<String> =
         good("warnings.toml").warnings.iter().map(|problem| problem.message.clone()).collect();
     assert_eq!(
         warnings,
-        ["no file matches this pattern", "`empty` has no endpoints: its routes answer 503"]
+        [
+            "no file matches this pattern",
+            "`empty` has no endpoints: its routes answer 503",
+            "no route uses the service `empty`"
+        ]
     );
 }
 

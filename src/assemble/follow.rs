@@ -9,7 +9,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::{World, table};
 use crate::config::model::Found as Where;
 use crate::forward::Service;
-use crate::forward::service::Source;
+use crate::forward::instance::Instance;
+use crate::forward::service::{Change, Source};
 use crate::gateway::Table;
 use crate::registry::{CatalogQuery, Found, Names, Query, State};
 
@@ -138,13 +139,35 @@ async fn follow_service(
 ) {
     loop {
         let now = Arc::clone(&found.borrow_and_update());
-        service.update(&now.endpoints, source(&now.state));
+        let change = service.update(&now.endpoints, source(&now.state));
+        say(&service, &change);
         // Only a mark: the workers ask each service whether it has changed.
         world.table.send_modify(|_| {});
         if found.changed().await.is_err() {
             return;
         }
     }
+}
+
+/// One line for what came and went.
+fn say(service: &Service, change: &Change) {
+    if change.came.is_empty() && change.left.is_empty() {
+        return;
+    }
+    let (came, left) = (few(&change.came), few(&change.left));
+    let instances = service.set().instances.len();
+    tracing::info!(service = %service.config.name, came, left, instances, "instances changed");
+}
+
+/// The addresses, as many as a line bears.
+fn few(instances: &[Arc<Instance>]) -> String {
+    const SHOWN: usize = 5;
+    let shown = instances.iter().take(SHOWN).map(|instance| instance.endpoint.address.to_string());
+    let mut text = shown.collect::<Vec<_>>().join(",");
+    if instances.len() > SHOWN {
+        text.push_str(&format!(" and {} more", instances.len() - SHOWN));
+    }
+    if text.is_empty() { "-".to_owned() } else { text }
 }
 
 fn source(state: &State) -> Source {

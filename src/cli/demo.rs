@@ -50,7 +50,7 @@ pub fn run(flags: &DemoFlags, logging: &LogFlags) -> ExitCode {
 fn text(flags: &DemoFlags) -> String {
     let (port, admin_port) = (flags.port, flags.admin_port);
     format!(
-        r#"# What `frontgate demo` serves. With a Consul agent instead: kind = "consul".
+        r#"# What `frontgate demo` serves. Its registry is the demo's own; elsewhere write kind = "consul" for an agent.
 
 [listen.web]
 address = "127.0.0.1:{port}"
@@ -73,7 +73,7 @@ path = "/stringsvc/*"
 service = "stringsvc"
 strip_prefix = true
 
-# Every other service of the registry, by its name.
+# Every service of the registry, by its name.
 [catalog.all]
 registry = "demo"
 path = "/by-name/{{service}}/*"

@@ -1,6 +1,7 @@
 //! Where log lines go: the configuration's wish, under `RUST_LOG`, under the flags.
 
 use std::io::{self, IsTerminal};
+use std::path::Path;
 
 use syslog_tracing::{Facility, Options, Syslog};
 use tracing_subscriber::fmt::MakeWriter;
@@ -20,6 +21,9 @@ pub fn start(config: &LogConfig, flags: &LogFlags) -> Result<(), String> {
     let format = flags.log_format.unwrap_or(config.format);
     let layer = match config.target {
         LogTarget::Stderr => lines(format, io::stderr, Look::of_stderr()),
+        LogTarget::Syslog if !Path::new(SYSLOG).exists() => {
+            return Err(format!("log.target: syslog cannot be reached: there is no {SYSLOG}"));
+        }
         LogTarget::Syslog => {
             let syslog = Syslog::new(c"frontgate", Options::LOG_PID, Facility::Daemon)
                 .ok_or("log.target: syslog is in use already")?;
@@ -36,6 +40,9 @@ pub fn start(config: &LogConfig, flags: &LogFlags) -> Result<(), String> {
         .try_init()
         .map_err(|error| error.to_string())
 }
+
+/// Where the C library sends its lines; without it they are lost in silence.
+const SYSLOG: &str = "/dev/log";
 
 /// The level and who said it.
 fn level(

@@ -87,6 +87,7 @@ async fn live<F: Future<Output = ()> + Send + 'static>(
     registries: Vec<Arc<dyn Registry>>,
     beside: impl FnOnce(&Listening) -> F,
 ) -> Result<(), String> {
+    ignore_hangup().map_err(|error| format!("signals cannot be received: {error}"))?;
     let mut ends =
         Ends::listen().map_err(|error| format!("signals cannot be received: {error}"))?;
     let bound = bind(&config)?;
@@ -264,6 +265,17 @@ impl Ends {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// By default SIGHUP kills, and requests with it: a closed terminal or a habit must not.
+fn ignore_hangup() -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::warn!("SIGHUP: a changed configuration is taken over by a restart only");
+        }
+    });
+    Ok(())
 }
 
 #[expect(clippy::exit, reason = "whoever says it twice does not want to wait for anything")]

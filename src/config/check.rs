@@ -95,6 +95,7 @@ pub(super) fn check(
         }
     }
     distinct(&config.routes, &places, problems);
+    services::unused(&tables(files, "service", problems), &config.routes, warnings);
     config.catalogs = registries::catalogs(main, &scope, problems);
     config.registrations = registries::registrations(main, &scope, problems);
     config.services = services.into_values().map(Arc::new).collect();

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::check::Scope;
 use super::model::{
-    BALANCE, CONNECT_TIMEOUT, Endpoint, Found, HostPort, PoolConfig, Scheme, ServiceConfig,
+    BALANCE, CONNECT_TIMEOUT, Endpoint, Found, HostPort, PoolConfig, RouteConfig, Scheme,
+    ServiceConfig,
 };
 use super::problem::{Problems, suggest};
 use super::routes::Checked;
@@ -51,6 +52,21 @@ pub(super) fn services(
         services.insert(entry.key.clone(), service);
     }
     services
+}
+
+/// A table that no route names is most often a misspelt one.
+pub(super) fn unused(
+    entries: &[&Entry],
+    routes: &[std::sync::Arc<RouteConfig>],
+    warnings: &mut Problems,
+) {
+    for entry in entries {
+        if !routes.iter().any(|route| route.service == entry.key) {
+            let near = suggest(&entry.key, routes.iter().map(|route| route.service.as_str()))
+                .filter(|hint| hint.starts_with("did you mean"));
+            warnings.push(&entry.place, format!("no route uses the service `{}`", entry.key), near);
+        }
+    }
 }
 
 /// Sees to it that the service of a route exists: one without a table is looked up in the only registry.

@@ -34,6 +34,22 @@ pub enum At {
     ClientBody(BodyError),
 }
 
+impl std::fmt::Display for At {
+    /// For the log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Connect(NoConnection::Refused) => f.write_str("no connection could be made"),
+            Self::Connect(NoConnection::Crowded) => f.write_str("too many wait for a connection"),
+            Self::Connect(NoConnection::Late) => f.write_str("no connection became free in time"),
+            Self::Sent => f.write_str("the connection was lost before an answer"),
+            Self::ReadHead(None) => f.write_str("the connection was lost within the answer's head"),
+            Self::ReadHead(Some(malformed)) => write!(f, "the answer's head: {}", malformed.rule()),
+            Self::Late => f.write_str("no answer in time"),
+            Self::ClientBody(error) => write!(f, "the client's body: {error}"),
+        }
+    }
+}
+
 impl SendError {
     /// From what the wire says.
     pub fn of(failure: Failure, reused: bool) -> Self {

@@ -63,13 +63,9 @@ pub async fn send(
             }
             Err(error) => error,
         };
-        tracing::debug!(
-            service = %local.service.config.name,
-            instance = %slot.instance.endpoint.address,
-            at = ?error.at,
-            reused = error.reused,
-            "an attempt failed"
-        );
+        let (service, instance) = (&local.service.config.name, &slot.instance.endpoint.address);
+        tracing::debug!(%service, %instance, at = ?error.at, reused = error.reused, "an attempt failed");
+        exchange.cause = Some(format!("{service} {instance}: {}", error.at));
         last = error.refusal();
         let late = due.is_some_and(|due| Instant::now() >= due);
         let reason = retry.again(error, body.rewind());
@@ -88,6 +84,9 @@ pub async fn send(
         }
         wanted.fresh = reason == Some(RetryReason::Reused);
         exchange.retried(reason);
+    }
+    if last == Refusal::NoInstance {
+        exchange.cause = Some(local.service.config.name.clone());
     }
     Err(last)
 }

@@ -29,6 +29,15 @@ pub struct Set {
     pub source: Source,
 }
 
+/// What an update changed.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Instances that were not there before.
+    pub came: Vec<Arc<Instance>>,
+    /// Instances that are no longer named.
+    pub left: Vec<Arc<Instance>>,
+}
+
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
@@ -83,26 +92,34 @@ impl Service {
     }
 
     /// Takes a complete set. An instance that was there before, and is equal, keeps everything.
-    pub fn update(&self, endpoints: &[Endpoint], source: Source) {
+    pub fn update(&self, endpoints: &[Endpoint], source: Source) -> Change {
         let before = self.set();
         let mut known: std::collections::HashMap<&Endpoint, &Arc<Instance>> =
             before.instances.iter().map(|instance| (&instance.endpoint, instance)).collect();
+        let mut came = Vec::new();
         let instances: Vec<_> = endpoints
             .iter()
             .map(|endpoint| match known.remove(endpoint) {
                 Some(instance) => Arc::clone(instance),
-                None => Arc::new(Instance::new(endpoint.clone(), self.workers)),
+                None => {
+                    let instance = Arc::new(Instance::new(endpoint.clone(), self.workers));
+                    came.push(Arc::clone(&instance));
+                    instance
+                }
             })
             .collect();
         let mut leaving: Vec<_> =
             before.leaving.iter().filter(|left| left.in_flight() > 0).cloned().collect();
-        for instance in known.into_values() {
+        let left: Vec<_> = known.into_values().cloned().collect();
+        for instance in &left {
             instance.gone.store(true, Ordering::Relaxed);
-            leaving.push(Arc::clone(instance));
         }
+        leaving.extend(left.iter().cloned());
         let set = Arc::new(Set { instances, leaving, source });
+        let change = Change { came, left };
         *self.set.write().unwrap_or_else(PoisonError::into_inner) = set;
         self.version.fetch_add(1, Ordering::Release);
+        change
     }
 
     /// The set as it is now. Takes a lock: never for a request, once per worker and update.

@@ -37,13 +37,14 @@ impl Refusals {
         let status = refusal.status().as_u16();
         let reason = refusal.message();
         let id = exchange.id.to_str().unwrap_or_default();
+        let cause = exchange.cause.as_deref().unwrap_or("-");
         let (client, method, attempts) = (exchange.address, &exchange.method, exchange.attempts);
         match refusal.blame() {
             Blame::Client => {
-                tracing::info!(code, status, route, %client, %method, id, reason, "refused");
+                tracing::info!(code, status, route, %client, %method, id, cause, reason, "refused");
             }
             Blame::Upstream | Blame::Gateway => {
-                tracing::warn!(code, status, route, %client, %method, id, attempts, reason, "refused");
+                tracing::warn!(code, status, route, %client, %method, id, attempts, cause, reason, "refused");
             }
         }
     }

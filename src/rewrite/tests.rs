@@ -40,6 +40,7 @@ fn exchange(address: IpAddr) -> Exchange {
         began: Instant::now(),
         refusal: None,
         allow: None,
+        cause: None,
         attempts: 0,
         retries: Default::default(),
     }

@@ -14,6 +14,7 @@ fn exchange(method: Method) -> Exchange {
         began: Instant::now(),
         refusal: None,
         allow: None,
+        cause: None,
         attempts: 1,
         retries: [0; RetryReason::ALL.len()],
     }

@@ -13,6 +13,7 @@ use http_body::Frame;
 use super::encode::{self, Ending, Persistence};
 use super::framing::Taken;
 use super::request::{self, Bounds, Head};
+use super::sending::Sending;
 use super::{Decoder, Framing, Link, Malformed};
 use crate::wire::{Body, BodyError, after, spare};
 
@@ -219,7 +220,7 @@ impl Inbound {
         let mut stalled = None;
         poll_fn(|cx| {
             loop {
-                sending.gather(&self.0, body, cx);
+                sending.gather(self, body, cx);
                 if let Some(error @ BodyError::Malformed(_)) = sending.broken
                     && !sending.begun
                 {
@@ -246,6 +247,11 @@ impl Inbound {
         .await
     }
 
+    /// The connection itself, for as long as `act` takes.
+    pub(super) fn with_link<R>(&self, act: impl FnOnce(&mut Link) -> R) -> R {
+        act(&mut self.0.borrow_mut().link)
+    }
+
     /// Whether the client has sent something that nobody has read.
     pub fn has_more(&self) -> bool {
         let state = self.0.borrow();
@@ -265,51 +271,6 @@ impl Inbound {
     /// Its end will be a reset: the client must not take what it got for the whole.
     pub fn reset(&self) {
         self.0.borrow().link.reset();
-    }
-}
-
-/// An answer on its way out.
-struct Sending {
-    ending: Ending,
-    /// All of it is queued.
-    ended: bool,
-    /// The next part of the body is not there yet.
-    awaited: bool,
-    /// Some of its body was queued or waited for, so that its head may have been written.
-    begun: bool,
-    /// The body broke.
-    broken: Option<BodyError>,
-}
-
-impl Sending {
-    fn new(ending: Ending) -> Self {
-        Self { ending, ended: false, awaited: false, begun: false, broken: None }
-    }
-
-    /// Queues what is at hand of the body, as far as it leaves in one write.
-    fn gather(&mut self, state: &RefCell<State>, body: &mut Body, cx: &mut Context<'_>) {
-        self.awaited = false;
-        while !self.ended && !self.awaited && state.borrow().link.can_gather() {
-            match body.poll_next(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    self.ended = body.is_ended();
-                    encode::frame(&mut state.borrow_mut().link, frame, self.ending, self.ended);
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    // What came before it is sent: the client sees how far the answer was good.
-                    self.broken = Some(error);
-                    return;
-                }
-                Poll::Ready(None) => self.end(&mut state.borrow_mut().link),
-                Poll::Pending => self.awaited = true,
-            }
-            self.begun = true;
-        }
-    }
-
-    fn end(&mut self, link: &mut Link) {
-        self.ended = true;
-        encode::end_of_body(link, self.ending);
     }
 }
 

@@ -3,6 +3,8 @@
 /// A broken rule. Whatever two parsers could read differently is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Malformed {
+    /// The beginning of a TLS handshake.
+    Tls,
     /// A line that does not end in CRLF.
     BareLf,
     /// An empty line where a head should begin.
@@ -108,7 +110,8 @@ impl Malformed {
 }
 
 /// Every rule in the order of the variants: what it means for the answer, and where it comes from.
-const TABLE: [(Malformed, Fault, &str); 34] = [
+const TABLE: [(Malformed, Fault, &str); 35] = [
+    (Malformed::Tls, Fault::Bad, "this is TLS, and plain HTTP is spoken here"),
     (Malformed::BareLf, Fault::Bad, "lines end in CRLF (RFC 9112 section 2.2)"),
     (
         Malformed::BlankLine,

@@ -11,6 +11,7 @@ pub mod outbound;
 pub mod request;
 pub mod response;
 pub mod scan;
+mod sending;
 pub mod target;
 
 pub use framing::{Decoder, Framing};

@@ -9,6 +9,9 @@ use memchr::memchr;
 use super::scan::Scan;
 use super::{Framing, Malformed, fields, target};
 
+/// The first byte of every TLS connection (RFC 8446 section 5.1), and of no method.
+const HANDSHAKE: u8 = 0x16;
+
 /// What a head may hold. Sizes are bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -40,6 +43,9 @@ pub fn take(
     bounds: &Bounds,
     map: &mut HeaderMap,
 ) -> Result<Option<Head>, Malformed> {
+    if buffer.first() == Some(&HANDSHAKE) {
+        return Err(Malformed::Tls);
+    }
     let end = scan.end(buffer)?;
     let long = end.unwrap_or(buffer.len()) > bounds.head;
     if (end.is_none() || long) && !target_fits(buffer, bounds) {

@@ -99,6 +99,11 @@ fn refuses_heads_that_could_be_read_two_ways() {
 }
 
 #[test]
+fn says_that_a_handshake_is_no_request() {
+    assert_eq!(parse(b"\x16\x03\x01\x02\x00\x01").unwrap_err(), Malformed::Tls);
+}
+
+#[test]
 fn holds_every_bound_exactly_and_before_the_head_is_complete() {
     let target = |n: usize| format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "t".repeat(n - 1));
     assert!(parse(target(256).as_bytes()).is_ok());
