@@ -25,6 +25,8 @@ const CONTROL_THREADS: usize = 2;
 const LAST: Duration = Duration::from_secs(1);
 /// Between two looks at whether the workers have ended.
 const LOOK: Duration = Duration::from_millis(10);
+/// Between two looks at whether one has while it should serve: an idle gateway should sleep.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT, then drains. 1 when it could not start or was told twice to end.
 pub fn run(flags: &super::ConfigFlag, logging: &super::LogFlags) -> ExitCode {
@@ -119,7 +121,7 @@ async fn live<F: Future<Output = ()> + Send + 'static>(
     tokio::select! {
         () = ends.next() => {}
         // A gateway that has lost a worker answers some clients and not others: whoever runs it should start it anew.
-        () = until(|| workers.is_any_over()) => return Err("a worker has ended; see the log".to_owned()),
+        () = until(|| workers.is_any_over(), WATCH) => return Err("a worker has ended; see the log".to_owned()),
     }
     tokio::spawn(async move {
         ends.next().await;
@@ -226,7 +228,7 @@ async fn drain(world: &World, workers: &Workers, registered: Vec<Registered>) {
     let deregistered = async { while leaving.join_next().await.is_some() {} };
     tokio::join!(deregistered, tokio::time::sleep(world.config.drain_delay));
     world.phase.send_replace(Phase::Closing);
-    let over = || until(|| workers.are_over());
+    let over = || until(|| workers.are_over(), LOOK);
     if tokio::time::timeout(world.config.shutdown_grace, over()).await.is_err() {
         let open: u64 =
             world.connections.iter().map(|c| c.load(std::sync::atomic::Ordering::Relaxed)).sum();
@@ -239,9 +241,9 @@ async fn drain(world: &World, workers: &Workers, registered: Vec<Registered>) {
     }
 }
 
-async fn until(holds: impl Fn() -> bool) {
+async fn until(holds: impl Fn() -> bool, look: Duration) {
     while !holds() {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(look).await;
     }
 }
 

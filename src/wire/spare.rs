@@ -6,11 +6,11 @@ use bytes::BytesMut;
 use http::HeaderMap;
 
 /// More than this many of each are given back to the allocator: a burst must not keep its memory for ever.
-const KEPT: usize = 256;
+const KEPT: usize = 128;
 /// A smaller buffer is not worth keeping.
 const ROOM: usize = 8 << 10;
 /// A larger buffer or map was an exception and is not kept.
-const BUFFER_BYTES: usize = 16 << 10;
+const BUFFER_BYTES: usize = 64 << 10;
 const MAP_FIELDS: usize = 96;
 
 thread_local! {

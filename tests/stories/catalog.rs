@@ -96,5 +96,9 @@ async fn written_routes_win_and_what_is_excluded_untagged_or_no_segment_has_none
     let served = gateway.service("consul/stringsvc").await;
     assert_eq!(served["requests"], 0, "the written route wins: {served}");
     let said = gateway.process.said();
-    assert_eq!(said.iter().filter(|line| line.contains("a/b")).count(), 1, "skipped and said");
+    assert_eq!(
+        said.iter().filter(|line| line.contains("service=\"a/b\"")).count(),
+        1,
+        "skipped and said"
+    );
 }

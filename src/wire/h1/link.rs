@@ -100,7 +100,6 @@ impl Link {
     pub fn rest(&mut self) {
         if self.read.is_empty() && self.read.capacity() > 0 {
             spare::give_buffer(std::mem::take(&mut self.read));
-            self.chunk = READ_BYTES;
         }
         // As large as the largest head it ever held.
         if self.is_flushed() && self.out.capacity() > OUT_BYTES {
