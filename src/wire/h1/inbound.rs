@@ -14,6 +14,7 @@ use super::encode::{self, Ending, Persistence};
 use super::framing::Taken;
 use super::request::{self, Bounds, Head};
 use super::sending::Sending;
+use super::splice::Pipe;
 use super::{Decoder, Framing, Link, Malformed};
 use crate::wire::{Body, BodyError, after, spare};
 
@@ -220,6 +221,11 @@ impl Inbound {
         let mut stalled = None;
         poll_fn(|cx| {
             loop {
+                match sending.poll_splice(self, body, (&mut stalled, cx)) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(broken)) => return Poll::Ready(Err(broken)),
+                    Poll::Pending => return Poll::Pending,
+                }
                 sending.gather(self, body, cx);
                 if let Some(error @ BodyError::Malformed(_)) = sending.broken
                     && !sending.begun
@@ -245,6 +251,18 @@ impl Inbound {
             }
         })
         .await
+    }
+
+    /// Gives the client what is in a pipe, as long as it takes some of it.
+    pub(super) fn poll_drain(
+        &self,
+        pipe: &mut Pipe,
+        stalled: &mut Option<usize>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ()>> {
+        let state = &mut *self.0.borrow_mut();
+        let drained = pipe.poll_drain(state.link.socket(), cx);
+        state.poll_taken(drained, pipe.held(), stalled, cx)
     }
 
     /// The connection itself, for as long as `act` takes.
@@ -290,13 +308,25 @@ impl State {
         cx: &mut Context<'_>,
         stalled: &mut Option<usize>,
     ) -> Poll<Result<(), ()>> {
-        match self.link.poll_flush(cx) {
+        let flushed = self.link.poll_flush(cx);
+        let left = self.link.unwritten();
+        self.poll_taken(flushed, left, stalled, cx)
+    }
+
+    /// What came of giving the client something; not ready as long as it takes some of what is left.
+    fn poll_taken(
+        &mut self,
+        taken: Poll<std::io::Result<()>>,
+        left: usize,
+        stalled: &mut Option<usize>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ()>> {
+        match taken {
             Poll::Ready(done) => {
                 *stalled = None;
                 Poll::Ready(done.map_err(|_| ()))
             }
             Poll::Pending => {
-                let left = self.link.unwritten();
                 if stalled.replace(left) != Some(left) {
                     self.link.timer.set(after(Instant::now(), self.patience.idle));
                 }

@@ -17,7 +17,7 @@ use crate::wire::spare;
 /// First read of a connection: most heads and small bodies fit.
 const READ_BYTES: usize = 8 << 10;
 /// The most one read asks for, reached only while reads come back full. Larger did not make 1 MiB bodies cheaper.
-const READ_BYTES_MOST: usize = 256 << 10;
+const READ_BYTES_MOST: usize = 64 << 10;
 /// Less room than this is not worth a read.
 const READ_ROOM: usize = 1 << 10;
 /// What an idle connection may keep for the next head it writes.
@@ -94,6 +94,11 @@ impl Link {
             self.chunk = (self.chunk / 2).max(READ_BYTES);
         }
         Poll::Ready(Ok(count))
+    }
+
+    /// What comes next is moved without being read: the head after it is to be read without much behind it.
+    pub fn read_little(&mut self) {
+        self.chunk = READ_BYTES;
     }
 
     /// Gives an empty read buffer back while the connection lies idle.

@@ -12,6 +12,7 @@ pub mod request;
 pub mod response;
 pub mod scan;
 mod sending;
+mod splice;
 pub mod target;
 
 pub use framing::{Decoder, Framing};

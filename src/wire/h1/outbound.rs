@@ -14,6 +14,7 @@ use http_body::Frame;
 use super::encode::{self, Ending};
 use super::framing::Taken;
 use super::response::{self, Head};
+use super::splice::Pipe;
 use super::{Decoder, Framing, Link, Malformed};
 use crate::wire::body::Replay;
 use crate::wire::{Body, BodyError, after, spare};
@@ -287,6 +288,52 @@ impl ResponseBody {
             Poll::Ready(_) | Poll::Pending => {}
         }
         next
+    }
+
+    /// How much of it is still on its way, if its length is known and nothing of it was read ahead.
+    pub(super) fn unread(&self) -> Option<u64> {
+        match (&self.decoder, &self.link) {
+            (Decoder::Length(missing), Some(link)) if link.read.is_empty() => Some(*missing),
+            _ => None,
+        }
+    }
+
+    /// Takes more of what [`ResponseBody::unread`] tells into an empty pipe.
+    pub(super) fn poll_splice(
+        &mut self,
+        pipe: &mut Pipe,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), BodyError>> {
+        let (Decoder::Length(missing), Some(link)) = (&mut self.decoder, &mut self.link) else {
+            return Poll::Ready(Ok(()));
+        };
+        link.read_little();
+        match pipe.poll_fill(link.socket(), *missing, cx) {
+            Poll::Ready(Ok(count @ 1..)) => {
+                self.waiting = false;
+                *missing -= count as u64;
+                if *missing == 0 {
+                    Pipe::settle(link.socket());
+                    self.decoder = Decoder::Done;
+                    self.finish(End::Complete);
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Ok(0) | Err(_)) => {
+                self.finish(End::Broken);
+                Poll::Ready(Err(BodyError::Gone))
+            }
+            Poll::Pending => {
+                if !std::mem::replace(&mut self.waiting, true) {
+                    link.timer.set(after(Instant::now(), self.silence));
+                }
+                let silent = link.timer.poll(cx);
+                if silent.is_ready() {
+                    self.finish(End::Broken);
+                }
+                silent.map(|()| Err(BodyError::Silent))
+            }
+        }
     }
 
     fn finish(&mut self, end: End) {

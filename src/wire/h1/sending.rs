@@ -1,10 +1,11 @@
 //! An answer's body on its way to a client: as much in one write as is at hand.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::Link;
 use super::encode::{self, Ending};
-use super::inbound::Inbound;
+use super::inbound::{AHEAD, Broken, Inbound};
+use super::splice::{self, Pipe};
 use crate::wire::{Body, BodyError};
 
 /// An answer on its way out.
@@ -18,12 +19,13 @@ pub(super) struct Sending {
     pub(super) begun: bool,
     /// The body broke.
     pub(super) broken: Option<BodyError>,
+    pipe: Option<Pipe>,
 }
 
 impl Sending {
     /// Nothing of it is queued yet.
     pub(super) fn new(ending: Ending) -> Self {
-        Self { ending, ended: false, awaited: false, begun: false, broken: None }
+        Self { ending, ended: false, awaited: false, begun: false, broken: None, pipe: None }
     }
 
     /// Queues what is at hand of the body, as far as it leaves in one write.
@@ -45,6 +47,39 @@ impl Sending {
             }
             self.begun = true;
         }
+    }
+
+    /// Moves the rest of a long body without looking at it. Ready when there is nothing of that kind to do.
+    pub(super) fn poll_splice(
+        &mut self,
+        inbound: &Inbound,
+        body: &mut Body,
+        (stalled, cx): (&mut Option<usize>, &mut Context<'_>),
+    ) -> Poll<Result<(), Broken>> {
+        let Body::Response(body) = body else { return Poll::Ready(Ok(())) };
+        if self.pipe.is_none() {
+            let long = body.unread().is_some_and(|unread| unread >= splice::LEAST);
+            if !long || !inbound.with_link(|link| link.is_flushed()) {
+                return Poll::Ready(Ok(()));
+            }
+            self.pipe = Pipe::take();
+        }
+        while let Some(pipe) = &mut self.pipe {
+            if ready!(inbound.poll_drain(pipe, stalled, cx)).is_err() {
+                return Poll::Ready(Err(Broken::Client));
+            }
+            if body.is_ended() {
+                self.ended = true;
+                self.pipe.take().map(Pipe::give_back);
+                break;
+            }
+            match body.poll_splice(pipe, cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Body(error))),
+                Poll::Pending => return inbound.poll_left(AHEAD, cx).map(|()| Err(Broken::Client)),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Nothing more comes.
