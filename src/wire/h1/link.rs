@@ -16,8 +16,10 @@ use crate::wire::spare;
 
 /// First read of a connection: most heads and small bodies fit.
 const READ_BYTES: usize = 8 << 10;
-/// The most one read asks for, reached only while reads come back full. Larger did not make 1 MiB bodies cheaper.
+/// The most one read asks for, reached only while reads come back full; long bodies of known length are not read at all.
 const READ_BYTES_MOST: usize = 64 << 10;
+/// Buffers for whole messages are rounded up to this.
+const PAGE: usize = 4 << 10;
 /// Less room than this is not worth a read.
 const READ_ROOM: usize = 1 << 10;
 /// What an idle connection may keep for the next head it writes.
@@ -45,6 +47,8 @@ pub struct Link {
     data: Bytes,
     tail: &'static [u8],
     chunk: usize,
+    /// What was read since it last lay idle.
+    message: usize,
     /// When it was connected.
     pub made: Instant,
 }
@@ -63,6 +67,7 @@ impl Link {
             data: Bytes::new(),
             tail: b"",
             chunk: READ_BYTES,
+            message: 0,
             made: Instant::now(),
         }
     }
@@ -88,21 +93,22 @@ impl Link {
         let read = ready!(pin!(self.io.read_buf(&mut self.read)).poll(cx));
         self.ended |= matches!(read, Ok(0) | Err(_));
         let count = read?;
+        self.message += count;
         if count == room {
             self.chunk = (self.chunk * 2).min(READ_BYTES_MOST);
-        } else if count < self.chunk / 4 {
-            self.chunk = (self.chunk / 2).max(READ_BYTES);
         }
         Poll::Ready(Ok(count))
     }
 
-    /// What comes next is moved without being read: the head after it is to be read without much behind it.
-    pub fn read_little(&mut self) {
-        self.chunk = READ_BYTES;
-    }
-
     /// Gives an empty read buffer back while the connection lies idle.
     pub fn rest(&mut self) {
+        if self.message > 0 {
+            // The next message is likely as long as this one, and is best read at once. A shorter one changes that
+            // slowly, so that few long ones among many short ones are still read well.
+            let fits = (self.message + READ_ROOM).next_multiple_of(PAGE);
+            self.chunk = fits.max(self.chunk - self.chunk / 4).clamp(READ_BYTES, READ_BYTES_MOST);
+            self.message = 0;
+        }
         if self.read.is_empty() && self.read.capacity() > 0 {
             spare::give_buffer(std::mem::take(&mut self.read));
         }

@@ -307,7 +307,6 @@ impl ResponseBody {
         let (Decoder::Length(missing), Some(link)) = (&mut self.decoder, &mut self.link) else {
             return Poll::Ready(Ok(()));
         };
-        link.read_little();
         match pipe.poll_fill(link.socket(), *missing, cx) {
             Poll::Ready(Ok(count @ 1..)) => {
                 self.waiting = false;
