@@ -7,7 +7,7 @@ use http::header::{ACCEPT, ALLOW};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 
 use crate::refusal::{Blame, Refusal};
-use crate::wire::Body;
+use crate::wire::{Body, clock};
 
 /// What is known of the peer of a connection; made once per connection.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ impl Exchange {
             address: client.peer.ip().to_canonical(),
             route: None,
             method,
-            began: Instant::now(),
+            began: clock::now(),
             refusal: None,
             allow: None,
             cause: None,
@@ -103,6 +103,11 @@ impl Exchange {
             response.headers_mut().insert(ALLOW, allow);
         }
         response
+    }
+
+    /// How long it has been going on.
+    pub fn took(&self) -> Duration {
+        clock::now().saturating_duration_since(self.began)
     }
 
     /// How it ended, when its answer was written in full.

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::connect::connect;
 use super::instance::Instance;
 use crate::config::model::ServiceConfig;
+use crate::wire::clock;
 use crate::wire::h1::Link;
 use crate::wire::h1::outbound::{End, Home};
 
@@ -114,8 +115,8 @@ impl Slot {
         loop {
             let Idle { link, since } = self.idle.borrow_mut().pop()?;
             self.count_idle(-1);
-            let now = Instant::now();
-            let rested = now.duration_since(since);
+            let now = clock::now();
+            let rested = now.saturating_duration_since(since);
             let over = self.is_rested(rested) || self.is_aged(&link, now);
             let dead = over
                 || link.is_touched()
@@ -186,7 +187,7 @@ impl Slot {
 
     /// Keeps a connection for its next exchange, or hands it to one that waits.
     fn keep(&self, mut link: Box<Link>) {
-        let now = Instant::now();
+        let now = clock::now();
         let pool = &self.service.pool;
         if self.is_aged(&link, now) {
             return self.closed();
@@ -215,7 +216,7 @@ impl Slot {
 
     fn is_aged(&self, link: &Link, now: Instant) -> bool {
         let most = self.service.pool.max_age;
-        !most.is_zero() && now.duration_since(link.made) >= most
+        !most.is_zero() && now.saturating_duration_since(link.made) >= most
     }
 
     /// Lets go of kept connections that are dead or too old; of all when the instance is gone.
@@ -225,7 +226,7 @@ impl Slot {
         self.idle.borrow_mut().retain(|idle| {
             !gone
                 && !self.is_aged(&idle.link, now)
-                && !self.is_rested(now.duration_since(idle.since))
+                && !self.is_rested(now.saturating_duration_since(idle.since))
                 && !idle.link.is_touched()
         });
         for _ in self.idle.borrow().len()..before {

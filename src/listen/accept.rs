@@ -102,10 +102,6 @@ fn take(worker: &Rc<Worker>, listener: &Rc<Listener>, io: TcpStream, peer: Socke
     let traffic = &worker.share.traffic;
     // While the process ends, workers end one after the other: nobody may be handed anything.
     let better = if worker.is_draining() { None } else { traffic.better(worker.number) };
-    // An answer is one write; waiting to join it with another would only delay it.
-    if io.set_nodelay(true).is_err() {
-        return;
-    }
     let client = peer.ip().to_canonical();
     let Some(open) = traffic.admit(listener, better.unwrap_or(worker.number), client) else {
         return refuse(worker, listener, io, peer);

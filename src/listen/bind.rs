@@ -58,6 +58,8 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     // A restart must not wait for the last process's closed connections.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // An answer is one write; waiting to join it with another would only delay it. Accepted sockets inherit this.
+    socket.set_tcp_nodelay(true)?;
     Ok(socket)
 }
 

@@ -16,7 +16,7 @@ use super::worker::Worker;
 use crate::exchange::{Client, Ending, Exchange, Fate};
 use crate::gateway::{self, Asked, Gateway};
 use crate::refusal::Refusal;
-use crate::wire::h1::inbound::{AHEAD, Broken, Inbound, NoHead, Patience, persistence};
+use crate::wire::h1::inbound::{AHEAD, Broken, Inbound, NoHead, Patience};
 use crate::wire::h1::request::{Bounds, Head};
 use crate::wire::h1::{Link, encode};
 use crate::wire::{Body, BodyError, spare};
@@ -121,7 +121,7 @@ async fn exchange(
         .await
     };
     let Some(response) = answered.filter(|_| !inbound.has_left()) else {
-        let took = exchange.began.elapsed();
+        let took = exchange.took();
         // Whatever was to be answered reached nobody.
         exchange.refusal = None;
         gateway.end(&exchange, Ending { status: 0, fate: Fate::ClientGone, took });
@@ -129,6 +129,7 @@ async fn exchange(
     };
     // What is left of a body nobody read would be taken for the next request.
     let read = inbound.skip();
+    let promised = !keep_alive;
     let keep_alive = keep_alive && read && !seat.worker.is_draining();
     let how = How { version, keep_alive };
     let kept = match write(inbound, &gateway, &exchange, response, how).await {
@@ -143,7 +144,7 @@ async fn exchange(
     match kept {
         true => Ok(()),
         // Closing with unread bytes would reset the connection and destroy the answer on its way.
-        false if !read || inbound.has_more() => Err(Close::Linger),
+        false if !read || inbound.has_more(promised) => Err(Close::Linger),
         false => Err(Close::Quiet),
     }
 }
@@ -175,7 +176,7 @@ async fn write(
     let (head, mut body) = response.into_parts();
     let ending = encode::Ending::of_response(&exchange.method, how.version, head.status, &body);
     let keep_alive = how.keep_alive && ending != encode::Ending::Close;
-    let persistence = persistence(how.version, keep_alive);
+    let persistence = encode::Persistence::of(how.version, keep_alive);
     let sent = inbound.answer(&head, &mut body, ending, persistence).await;
     let fate = match sent {
         Ok(()) => exchange.fate(),
@@ -185,7 +186,7 @@ async fn write(
         Err(Broken::Body(BodyError::Gone | BodyError::Malformed(_))) => Fate::UpstreamFailed,
     };
     let status = head.status.as_u16();
-    gateway.end(exchange, Ending { status, fate, took: exchange.began.elapsed() });
+    gateway.end(exchange, Ending { status, fate, took: exchange.took() });
     spare::give_map(head.headers);
     match sent {
         Ok(()) => Ok(keep_alive),

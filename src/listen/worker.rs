@@ -15,6 +15,7 @@ use super::traffic::Open;
 use super::{Listener, Share, accept};
 use crate::assemble::Phase;
 use crate::gateway::Gateway;
+use crate::wire::clock;
 use crate::wire::h1::inbound::Inbound;
 
 /// How often kept connections are looked over.
@@ -74,7 +75,10 @@ pub(super) struct Worker {
 /// Runs a worker until the process ends.
 pub(super) fn run(setting: Setting) -> io::Result<()> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_all().build_local(tokio::runtime::LocalOptions::default())?;
+    let runtime = builder
+        .enable_all()
+        .on_thread_unpark(clock::turn)
+        .build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(live(setting));
     Ok(())
 }

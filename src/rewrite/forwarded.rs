@@ -57,15 +57,14 @@ fn address(text: &str) -> Option<IpAddr> {
 /// Tells the upstream who the client is. To be called before anything changes the Host.
 pub fn apply(headers: &mut HeaderMap, client: &Client, address: IpAddr) {
     remove_claims(headers, client.trusted);
-    if client.trusted {
-        append(headers, X_FORWARDED_FOR, ", ", &client.peer_value);
-        if headers.contains_key(FORWARDED)
-            && let Some(element) = element(headers, client)
-        {
-            append(headers, FORWARDED, ", ", &element);
-        }
-    } else {
-        headers.insert(X_FORWARDED_FOR, client.peer_value.clone());
+    if !client.trusted {
+        return replace(headers, client, address);
+    }
+    append(headers, X_FORWARDED_FOR, ", ", &client.peer_value);
+    if headers.contains_key(FORWARDED)
+        && let Some(element) = element(headers, client)
+    {
+        append(headers, FORWARDED, ", ", &element);
     }
     let proto = HeaderValue::from_static(if client.tls { "https" } else { "http" });
     headers.entry(X_FORWARDED_PROTO).or_insert(proto);
@@ -78,6 +77,18 @@ pub fn apply(headers: &mut HeaderMap, client: &Client, address: IpAddr) {
     if !headers.contains_key(X_REAL_IP) {
         headers.insert(X_REAL_IP, address_value(client, address));
     }
+}
+
+/// Says everything anew, after every claim was removed: nothing of it is there that would have to be looked for.
+fn replace(headers: &mut HeaderMap, client: &Client, address: IpAddr) {
+    headers.append(X_FORWARDED_FOR, client.peer_value.clone());
+    let proto = HeaderValue::from_static(if client.tls { "https" } else { "http" });
+    headers.append(X_FORWARDED_PROTO, proto);
+    headers.append(X_FORWARDED_PORT, client.port_value.clone());
+    if let Some(host) = headers.get(HOST).cloned() {
+        headers.append(X_FORWARDED_HOST, host);
+    }
+    headers.append(X_REAL_IP, address_value(client, address));
 }
 
 /// Takes out what a peer may not say: all of it when it is not trusted, and always the names that only look like ours,

@@ -46,6 +46,12 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 }
 
 fn named_by_connection(headers: &mut HeaderMap) {
+    let mut all = headers.get_all(CONNECTION).iter();
+    if let (Some(only), None) = (all.next(), all.next())
+        && only.to_str().is_ok_and(is_known)
+    {
+        return;
+    }
     // The values are cloned because removing moves them; a clone shares its bytes.
     let mut values = headers.get_all(CONNECTION).iter().cloned();
     let (first, more) = (values.next(), values.collect::<Vec<_>>());

@@ -59,14 +59,28 @@ impl RequestIds {
         let mut block = BytesMut::with_capacity(DIGITS * IDS_PER_BLOCK);
         for _ in 0..IDS_PER_BLOCK {
             for half in [self.random.u64(..) ^ self.salt, self.random.u64(..)] {
-                for shift in (0..u64::BITS).step_by(4).rev() {
-                    let digit = (half >> shift) & 15;
-                    block.extend_from_slice(&b"0123456789abcdef"[digit as usize..][..1]);
-                }
+                block.extend_from_slice(&hex(half));
             }
         }
         block.freeze()
     }
+}
+
+/// Sixteen digits at once: each nibble gets a byte of its own, and 0–9 and a–f are told apart without a branch.
+fn hex(number: u64) -> [u8; 16] {
+    const ONES: u128 = u128::from_be_bytes([1; 16]);
+    const LETTERS: u128 = (b'a' - b'9' - 1) as u128;
+    let spread = |nibbles: u128, (shift, lanes): (u32, u128)| (nibbles | nibbles << shift) & lanes;
+    let nibbles = [
+        (32, 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff),
+        (16, 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff),
+        (8, 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff),
+        (4, 0x0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f),
+    ]
+    .into_iter()
+    .fold(u128::from(number), spread);
+    let letters = ((nibbles + ONES * 6) >> 4) & ONES;
+    (nibbles + ONES * u128::from(b'0') + letters * LETTERS).to_be_bytes()
 }
 
 const DIGITS: usize = 32;
@@ -78,6 +92,13 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn digits_are_those_of_the_standard_library() {
+        for number in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX, 0xfedc_ba98_7654_3210] {
+            assert_eq!(hex(number), format!("{number:016x}").as_bytes());
+        }
+    }
 
     #[test]
     fn ids_are_32_hex_digits_and_never_the_same() {

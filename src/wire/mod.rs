@@ -1,6 +1,7 @@
 //! HTTP on a socket. Knows nothing of routes or services.
 
 pub mod body;
+pub mod clock;
 pub mod h1;
 pub mod spare;
 pub mod timer;

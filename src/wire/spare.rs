@@ -20,16 +20,19 @@ thread_local! {
 
 /// An empty buffer, with room if one was kept.
 pub fn buffer() -> BytesMut {
-    BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default()
+    // One that is still in use elsewhere is given up: its room comes back to the allocator with the last slice.
+    while let Some(mut buffer) = BUFFERS.with_borrow_mut(Vec::pop) {
+        if buffer.try_reclaim(ROOM) && buffer.capacity() <= BUFFER_BYTES {
+            return buffer;
+        }
+    }
+    BytesMut::new()
 }
 
-/// Keeps a buffer for its next use.
+/// Keeps a buffer for its next use. The message that was read into it may still hold slices of it for a moment.
 pub fn give_buffer(mut buffer: BytesMut) {
     buffer.clear();
-    // Only a buffer that nobody else holds a slice of can be reclaimed whole.
-    if buffer.try_reclaim(ROOM) && buffer.capacity() <= BUFFER_BYTES {
-        give(&BUFFERS, buffer);
-    }
+    give(&BUFFERS, buffer);
 }
 
 /// An empty header map, with room if one was kept.

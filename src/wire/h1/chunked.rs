@@ -4,9 +4,10 @@ use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderName, header};
 use memchr::memchr;
 
+use super::Malformed;
+use super::fields::{self, Keep};
 use super::framing::Taken;
 use super::scan::Scan;
-use super::{Malformed, fields};
 
 /// A longer extension is refused: nothing uses them, and they cost as much as data without being counted as such.
 const EXTENSION_BYTES: usize = 256;
@@ -156,7 +157,7 @@ fn trailers(scan: &mut Scan, buffer: &mut BytesMut, most: usize) -> Result<Taken
     }
     let lines = buffer.split_to(end).freeze();
     let mut map = HeaderMap::new();
-    fields::read(&lines, 0, TRAILERS, &mut map, |_, _| Ok(()))?;
+    fields::read(&lines, 0, TRAILERS, &mut map, |_, _| Ok(Keep::Yes))?;
     let forbidden: Vec<_> = map.keys().filter(|name| is_forbidden(name)).cloned().collect();
     for name in forbidden {
         map.remove(name);

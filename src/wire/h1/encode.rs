@@ -80,6 +80,17 @@ pub enum Persistence {
     Close,
 }
 
+impl Persistence {
+    /// By the request's version and whether the connection goes on.
+    pub fn of(version: Version, keep_alive: bool) -> Self {
+        match (keep_alive, version == Version::HTTP_10) {
+            (false, _) => Self::Close,
+            (true, true) => Self::KeepAlive,
+            (true, false) => Self::Keep,
+        }
+    }
+}
+
 /// Writes an answer's head.
 pub fn response(
     out: &mut Vec<u8>,

@@ -6,6 +6,15 @@ use memchr::memchr;
 
 use super::Malformed;
 
+/// Whether a field that was seen goes into the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// As any other.
+    Yes,
+    /// It was for the wire alone, which has taken from it what it says.
+    No,
+}
+
 /// Reads the field lines of `head` from `at` to its empty line into `map`, showing each to `see` first.
 ///
 /// Values are slices of `head`; a standard name costs no allocation. `head` ends with its empty line, and every line
@@ -15,7 +24,7 @@ pub fn read(
     mut at: usize,
     most: usize,
     map: &mut HeaderMap,
-    mut see: impl FnMut(&HeaderName, &HeaderValue) -> Result<(), Malformed>,
+    mut see: impl FnMut(&HeaderName, &HeaderValue) -> Result<Keep, Malformed>,
 ) -> Result<(), Malformed> {
     let mut count = 0;
     while let Some(end) = memchr(b'\n', &head[at..]).map(|found| at + found) {
@@ -33,8 +42,9 @@ pub fn read(
         let (before, after) = blanks(&head[value.clone()]);
         let value = head.slice(value.start + before..value.end - after);
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| Malformed::FieldValue)?;
-        see(&name, &value)?;
-        map.try_append(name, value).map_err(|_| Malformed::TooManyFields)?;
+        if see(&name, &value)? == Keep::Yes {
+            map.try_append(name, value).map_err(|_| Malformed::TooManyFields)?;
+        }
         at = end + 1;
     }
     Err(Malformed::CutShort)

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::response::Parts;
@@ -16,7 +16,7 @@ use super::request::{self, Bounds, Head};
 use super::sending::Sending;
 use super::splice::Pipe;
 use super::{Decoder, Framing, Link, Malformed};
-use crate::wire::{Body, BodyError, after, spare};
+use crate::wire::{Body, BodyError, after, clock, spare};
 
 /// What a client may send ahead while it is answered.
 pub const AHEAD: usize = 64 << 10;
@@ -115,7 +115,7 @@ impl Inbound {
                     true => (&mut idle, state.patience.idle),
                     false => (&mut begun, state.patience.head),
                 };
-                let since = *since.get_or_insert_with(Instant::now);
+                let since = *since.get_or_insert_with(clock::now);
                 state.link.timer.set(after(since, patience));
                 if state.link.timer.poll(cx).is_ready() {
                     return Poll::Ready(Err(if quiet { NoHead::Over } else { NoHead::Slow }));
@@ -270,10 +270,11 @@ impl Inbound {
         act(&mut self.0.borrow_mut().link)
     }
 
-    /// Whether the client has sent something that nobody has read.
-    pub fn has_more(&self) -> bool {
-        let state = self.0.borrow();
-        !state.link.read.is_empty() || state.link.is_touched_now()
+    /// Whether the client has sent something that nobody has read. One that said it would send no more is believed
+    /// unless the event loop knows better: asking the kernel costs a system call for each connection.
+    pub fn has_more(&self, promised: bool) -> bool {
+        let link = &self.0.borrow().link;
+        !link.read.is_empty() || ((!promised || link.is_touched()) && link.has_unread())
     }
 
     /// The connection's last moments: says that nothing more comes, reads what is still on its way.
@@ -281,7 +282,7 @@ impl Inbound {
         if poll_fn(|cx| self.0.borrow_mut().link.poll_shutdown(cx)).await.is_err() {
             return;
         }
-        self.0.borrow_mut().link.timer.set(after(Instant::now(), wait));
+        self.0.borrow_mut().link.timer.set(after(clock::now(), wait));
         let mut left = bytes;
         poll_fn(|cx| self.0.borrow_mut().link.poll_discard(&mut left, cx)).await;
     }
@@ -328,7 +329,7 @@ impl State {
             }
             Poll::Pending => {
                 if stalled.replace(left) != Some(left) {
-                    self.link.timer.set(after(Instant::now(), self.patience.idle));
+                    self.link.timer.set(after(clock::now(), self.patience.idle));
                 }
                 self.link.timer.poll(cx).map(|()| Err(()))
             }
@@ -381,21 +382,12 @@ impl RequestBody {
                 (_, Poll::Ready(Ok(_))) => state.waiting = false,
                 (_, Poll::Pending) => {
                     if !std::mem::replace(&mut state.waiting, true) {
-                        state.link.timer.set(after(Instant::now(), state.patience.body));
+                        state.link.timer.set(after(clock::now(), state.patience.body));
                     }
                     ready!(state.link.timer.poll(cx));
                     return Poll::Ready(Some(Err(BodyError::Silent)));
                 }
             }
         }
-    }
-}
-
-/// How an answer leaves: by the request's version and whether the connection goes on.
-pub fn persistence(version: http::Version, keep_alive: bool) -> Persistence {
-    match (keep_alive, version == http::Version::HTTP_10) {
-        (false, _) => Persistence::Close,
-        (true, true) => Persistence::KeepAlive,
-        (true, false) => Persistence::Keep,
     }
 }

@@ -11,8 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::scan::Scan;
-use crate::wire::Timer;
-use crate::wire::spare;
+use crate::wire::{Timer, clock, spare};
 
 /// First read of a connection: most heads and small bodies fit.
 const READ_BYTES: usize = 8 << 10;
@@ -68,7 +67,7 @@ impl Link {
             tail: b"",
             chunk: READ_BYTES,
             message: 0,
-            made: Instant::now(),
+            made: clock::now(),
         }
     }
 
@@ -189,11 +188,19 @@ impl Link {
 
     /// Whether the peer has sent or closed something, asked of the kernel itself.
     pub fn is_touched_now(&self) -> bool {
-        let mut byte = [std::mem::MaybeUninit::uninit()];
-        match socket2::SockRef::from(&self.io).peek(&mut byte) {
+        match self.peek() {
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
             Ok(_) => true,
         }
+    }
+
+    /// Whether bytes lie in the kernel that nobody has read.
+    pub fn has_unread(&self) -> bool {
+        self.peek().is_ok_and(|count| count > 0)
+    }
+
+    fn peek(&self) -> io::Result<usize> {
+        socket2::SockRef::from(&self.io).peek(&mut [std::mem::MaybeUninit::uninit()])
     }
 
     /// Its end will be a reset, so that the peer cannot take what it got for the whole.

@@ -17,7 +17,7 @@ use super::response::{self, Head};
 use super::splice::Pipe;
 use super::{Decoder, Framing, Link, Malformed};
 use crate::wire::body::Replay;
-use crate::wire::{Body, BodyError, after, spare};
+use crate::wire::{Body, BodyError, after, clock, spare};
 
 /// How long an upstream may keep a client waiting that asked to be told to go on (RFC 9110 section 10.1.1).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ pub async fn exchange(
     let mut upload = Upload {
         ending,
         done: body.is_ended(),
-        held: expects.then(|| Instant::now() + CONTINUE_WAIT),
+        held: expects.then(|| clock::now() + CONTINUE_WAIT),
         failed: false,
     };
     if upload.done {
@@ -324,7 +324,7 @@ impl ResponseBody {
             }
             Poll::Pending => {
                 if !std::mem::replace(&mut self.waiting, true) {
-                    link.timer.set(after(Instant::now(), self.silence));
+                    link.timer.set(after(clock::now(), self.silence));
                 }
                 let silent = link.timer.poll(cx);
                 if silent.is_ready() {
@@ -370,7 +370,7 @@ fn poll_body(
             Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(BodyError::Gone))),
             Poll::Pending => {
                 if !std::mem::replace(waiting, true) {
-                    link.timer.set(after(Instant::now(), silence));
+                    link.timer.set(after(clock::now(), silence));
                 }
                 return link.timer.poll(cx).map(|()| Some(Err(BodyError::Silent)));
             }

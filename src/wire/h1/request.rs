@@ -6,8 +6,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use memchr::memchr;
 
+use super::fields::{self, Keep};
 use super::scan::Scan;
-use super::{Framing, Malformed, fields, target};
+use super::{Framing, Malformed, target};
 
 /// The first byte of every TLS connection (RFC 8446 section 5.1), and of no method.
 const HANDSHAKE: u8 = 0x16;
@@ -133,13 +134,14 @@ struct Seen {
 }
 
 impl Seen {
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Malformed> {
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<Keep, Malformed> {
         if *name == HOST {
             self.hosts += 1;
             if self.hosts > 1 {
                 return Err(Malformed::TwoHosts);
             }
-            return target::host(value.as_bytes());
+            target::host(value.as_bytes())?;
+            return Ok(Keep::Yes);
         }
         if *name == CONTENT_LENGTH {
             let length = number(value.as_bytes())?;
@@ -158,7 +160,7 @@ impl Seen {
             }
             self.expects = true;
         }
-        Ok(())
+        Ok(Keep::Yes)
     }
 
     fn framing(&self, version: Version) -> Result<Framing, Malformed> {

@@ -6,9 +6,10 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use memchr::memchr;
 
+use super::fields::{self, Keep};
 use super::request::{coding, connection, number};
 use super::scan::Scan;
-use super::{Framing, Malformed, fields};
+use super::{Framing, Malformed};
 
 /// A larger head is refused, as most servers would not send one.
 const HEAD_BYTES: usize = 64 << 10;
@@ -18,7 +19,7 @@ const FIELDS: usize = 256;
 /// An answer's head, read.
 #[derive(Debug)]
 pub struct Head {
-    /// Status, version, fields.
+    /// Status, version, fields; not those that only say how the body ends or whether the connection does.
     pub parts: Parts,
     /// How its body ends.
     pub framing: Framing,
@@ -91,19 +92,26 @@ struct Seen {
 }
 
 impl Seen {
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Malformed> {
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<Keep, Malformed> {
         if *name == CONTENT_LENGTH {
             let length = number(value.as_bytes())?;
             // Repeating the same number is harmless where nothing else is routed by it.
             if self.length.replace(length).is_some_and(|before| before != length) {
                 return Err(Malformed::RepeatedLength);
             }
+            return Ok(Keep::No);
         } else if *name == TRANSFER_ENCODING {
             self.chunked = coding(self.chunked, value)?;
+            return Ok(Keep::No);
         } else if *name == CONNECTION {
-            self.close |= connection(value).0;
+            let said = connection(value);
+            self.close |= said.0;
+            // Usually it names no other field.
+            if value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value == "close" {
+                return Ok(Keep::No);
+            }
         }
-        Ok(())
+        Ok(Keep::Yes)
     }
 
     fn framing(

@@ -70,7 +70,9 @@ impl Sending {
             }
             if body.is_ended() {
                 self.ended = true;
-                self.pipe.take().map(Pipe::give_back);
+                if let Some(pipe) = self.pipe.take() {
+                    pipe.give_back();
+                }
                 break;
             }
             match body.poll_splice(pipe, cx) {

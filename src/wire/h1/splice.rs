@@ -83,10 +83,15 @@ impl Pipe {
     }
 
     /// Gives all of it to a socket.
-    pub(super) fn poll_drain(&mut self, to: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_drain(
+        &mut self,
+        to: &TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.held > 0 {
             ready!(to.poll_write_ready(cx))?;
-            match to.try_io(Interest::WRITABLE, || moved(self.exit.as_fd(), to.as_fd(), self.held)) {
+            match to.try_io(Interest::WRITABLE, || moved(self.exit.as_fd(), to.as_fd(), self.held))
+            {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),

@@ -17,8 +17,7 @@ pub fn read(method: &Method, target: &Bytes) -> Result<(Uri, Option<Bytes>), Mal
 
 fn origin(target: &Bytes) -> Result<Uri, Malformed> {
     characters(target)?;
-    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
-    segments(path)?;
+    segments(&target[..memchr::memchr(b'?', target).unwrap_or(target.len())])?;
     uri(target)
 }
 
@@ -144,7 +143,18 @@ pub fn host(host: &[u8]) -> Result<(), Malformed> {
 
 /// `reg-name` of RFC 3986: unreserved, sub-delims, escapes. A comma is left out: it would join two hosts in one.
 fn host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(&byte)
+    const BYTES: [bool; 256] = {
+        let mut bytes = [false; 256];
+        let named =
+            b"-._~!$&'()*+;=%0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        let mut at = 0;
+        while at < named.len() {
+            bytes[named[at] as usize] = true;
+            at += 1;
+        }
+        bytes
+    };
+    BYTES[usize::from(byte)]
 }
 
 fn escapes(name: &[u8]) -> bool {
