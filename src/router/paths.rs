@@ -33,7 +33,10 @@ impl Default for Paths {
 impl Paths {
     /// Offers what matches to `take`, best first, until it says that it took one. `path` is as sent.
     pub(super) fn offer(&self, path: &str, take: &mut impl FnMut(Candidate) -> bool) -> bool {
-        let Some(rest) = path.strip_prefix('/') else { return false };
+        let Some(rest) = path.strip_prefix('/') else {
+            // The server as a whole (RFC 9110 section 9.3.7) is no path; what takes everything takes it.
+            return path == "*" && self.nodes[0].prefix.iter().any(|candidate| take(*candidate));
+        };
         if self.descend(0, Some(rest), take) {
             return true;
         }

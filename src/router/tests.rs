@@ -410,7 +410,7 @@ fn the_path_that_matched_is_told() {
 fn what_is_no_path_finds_nothing() {
     let router = router(&["* * /*", "* * ~.*"]);
     let headers = HeaderMap::new();
-    for path in ["*", "", "a"] {
+    for path in ["", "a", "**", "*/"] {
         let ask = Ask {
             host: "h",
             path,
@@ -557,4 +557,24 @@ fn a_bad_regex_is_reported_and_its_entry_takes_nothing() {
     assert!(matches!(&found[..], [Conflict::Regex { entry: 0, .. }]), "{found:?}");
     assert_eq!(ask(&router, "GET h/a"), "404");
     assert!(check_regex("(").is_err());
+}
+
+#[test]
+fn the_server_as_a_whole_is_what_takes_everything() {
+    let star = |lines: &[&str]| {
+        let headers = HeaderMap::new();
+        let ask = Ask {
+            host: "a",
+            path: "*",
+            query: None,
+            method: &Method::OPTIONS,
+            headers: &headers,
+            listener: 0,
+        };
+        matches!(router(lines).find(&ask), Outcome::Found { .. })
+    };
+    assert!(star(&["* * /a/*", "* * /*"]));
+    for line in ["* * /", "* * /a/*", "* * /{x}", "* * /{x}/*", "* * ~.*", "* b /*", "GET * /*"] {
+        assert!(!star(&[line]), "{line}");
+    }
 }
