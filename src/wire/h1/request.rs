@@ -1,5 +1,7 @@
 //! Request heads: bytes in, parts and one framing out, or the rule that was broken.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -47,7 +49,11 @@ pub fn take(
     if buffer.first() == Some(&HANDSHAKE) {
         return Err(Malformed::Tls);
     }
+    let before = scan.has_first_line();
     let end = scan.end(buffer)?;
+    if end.is_none() && !before && scan.has_first_line() {
+        first_line(buffer)?;
+    }
     let long = end.unwrap_or(buffer.len()) > bounds.head;
     if (end.is_none() || long) && !target_fits(buffer, bounds) {
         return Err(Malformed::TargetTooLong);
@@ -60,6 +66,13 @@ pub fn take(
     };
     let head = buffer.split_to(end).freeze();
     read(&head, bounds, map).map(Some)
+}
+
+/// Refuses a first line that begins no request at once: HTTP/0.9 and other protocols have no head to wait for.
+fn first_line(buffer: &[u8]) -> Result<(), Malformed> {
+    let line = &buffer[..memchr(b'\n', buffer).unwrap_or(buffer.len())];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    split(line).map(|_| ())
 }
 
 /// Whether the target, as far as it came, is within its bound.
@@ -106,6 +119,13 @@ fn read(head: &Bytes, bounds: &Bounds, map: &mut HeaderMap) -> Result<Head, Malf
 }
 
 fn request_line(line: &Bytes) -> Result<(Method, Bytes, Version), Malformed> {
+    let (method, target, version) = split(line)?;
+    let method = Method::from_bytes(&line[..method]).map_err(|_| Malformed::Method)?;
+    Ok((method, line.slice(target), version))
+}
+
+/// Where the method ends, where the target stands, and the version.
+fn split(line: &[u8]) -> Result<(usize, Range<usize>, Version), Malformed> {
     let first = memchr(b' ', line).ok_or(Malformed::RequestLine)?;
     let second = memchr(b' ', &line[first + 1..]).ok_or(Malformed::RequestLine)? + first + 1;
     let version = match &line[second + 1..] {
@@ -118,8 +138,7 @@ fn request_line(line: &Bytes) -> Result<(Method, Bytes, Version), Malformed> {
         }
         _ => return Err(Malformed::RequestLine),
     };
-    let method = Method::from_bytes(&line[..first]).map_err(|_| Malformed::Method)?;
-    Ok((method, line.slice(first + 1..second), version))
+    Ok((first, first + 1..second, version))
 }
 
 /// What the fields say about the message itself.

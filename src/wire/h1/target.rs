@@ -10,7 +10,7 @@ pub fn read(method: &Method, target: &Bytes) -> Result<(Uri, Option<Bytes>), Mal
     match target.first() {
         Some(b'/') => Ok((origin(target)?, None)),
         Some(b'*') if target.len() == 1 && method == Method::OPTIONS => Ok((uri(target)?, None)),
-        Some(_) => absolute(target),
+        Some(_) => absolute(method, target),
         None => Err(Malformed::RequestLine),
     }
 }
@@ -25,7 +25,7 @@ fn uri(target: &Bytes) -> Result<Uri, Malformed> {
     Uri::from_maybe_shared(target.clone()).map_err(|_| Malformed::TargetCharacter)
 }
 
-fn absolute(target: &Bytes) -> Result<(Uri, Option<Bytes>), Malformed> {
+fn absolute(method: &Method, target: &Bytes) -> Result<(Uri, Option<Bytes>), Malformed> {
     let scheme = ["http://", "https://"].into_iter().find(|scheme| {
         target
             .get(..scheme.len())
@@ -38,6 +38,8 @@ fn absolute(target: &Bytes) -> Result<(Uri, Option<Bytes>), Malformed> {
     host(&authority)?;
     let path = target.slice(start + authority.len()..);
     let uri = match path.first() {
+        // The server as a whole, asked through a proxy (RFC 9112 section 3.2.4).
+        None if method == Method::OPTIONS => Uri::from_static("*"),
         None => Uri::from_static("/"),
         Some(b'/') => origin(&path)?,
         Some(_) => origin(&Bytes::from([b"/", &path[..]].concat()))?,
@@ -75,7 +77,8 @@ fn characters(target: &[u8]) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// Refuses `.` and `..` as segments: plain, encoded, with path parameters, and behind an encoded slash.
+/// Refuses `.` and `..` as segments: plain, encoded, with path parameters, and beside an encoded slash or an encoded
+/// backslash, which some servers take for a slash.
 fn segments(path: &[u8]) -> Result<(), Malformed> {
     let mut rest = path;
     // Most paths hold no dot at all, plain or encoded.
@@ -89,7 +92,7 @@ fn segments(path: &[u8]) -> Result<(), Malformed> {
             let (byte, length) = decoded(rest);
             rest = &rest[length..];
             match byte {
-                None | Some(b'/') => break,
+                None | Some(b'/' | b'\\') => break,
                 Some(b';') => parameters = true,
                 Some(_) if parameters => {}
                 Some(b'.') => dots += 1,
@@ -191,6 +194,9 @@ mod tests {
         let star = Bytes::from_static(b"*");
         assert!(read(&Method::OPTIONS, &star).is_ok());
         assert_eq!(read(&Method::GET, &star).unwrap_err(), Malformed::TargetForm);
+        let whole = Bytes::from_static(b"http://a");
+        assert_eq!(read(&Method::OPTIONS, &whole).unwrap().0, "*");
+        assert_eq!(read(&Method::GET, &whole).unwrap().0, "/");
     }
 
     #[test]
@@ -214,6 +220,7 @@ mod tests {
             ("/a%2f..%2fb", DotSegment),
             ("/a/..;x=y/b", DotSegment),
             ("/a/..%3bx/b", DotSegment),
+            ("/a%5c..%5Cb", DotSegment),
             ("a/b", TargetForm),
             ("ftp://a/b", TargetForm),
             ("http:/a", TargetForm),

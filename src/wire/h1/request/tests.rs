@@ -104,6 +104,20 @@ fn says_that_a_handshake_is_no_request() {
 }
 
 #[test]
+fn a_first_line_that_begins_no_request_is_refused_before_its_head_is_complete() {
+    for (wire, rule) in [
+        ("GET /\r\n", Malformed::RequestLine),
+        ("SSH-2.0-OpenSSH_9.2\r\n", Malformed::RequestLine),
+        ("GET / HTTP/2.0\r\nhost", Malformed::Version),
+    ] {
+        assert_eq!(parse(wire.as_bytes()).unwrap_err(), rule, "{wire}");
+    }
+    for wire in ["GET /", "GET / HTTP/1.1\r", "GET / HTTP/1.1\r\n", "GET / HTTP/1.0\r\nhost"] {
+        assert!(parse(wire.as_bytes()).unwrap().is_none(), "{wire}");
+    }
+}
+
+#[test]
 fn holds_every_bound_exactly_and_before_the_head_is_complete() {
     let target = |n: usize| format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "t".repeat(n - 1));
     assert!(parse(target(256).as_bytes()).is_ok());
