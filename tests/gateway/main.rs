@@ -5,6 +5,7 @@
 mod support;
 
 mod bodies;
+mod cases;
 mod failing;
 mod life;
 mod limits;

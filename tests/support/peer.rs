@@ -45,7 +45,8 @@ pub(crate) struct Message {
 
 impl Head {
     fn parse(raw: &[u8]) -> Self {
-        let raw = String::from_utf8_lossy(raw).into_owned();
+        // Each byte a character, so that none is lost.
+        let raw: String = raw.iter().copied().map(char::from).collect();
         let mut lines = raw.split("\r\n");
         let start = lines.next().unwrap_or_default().to_owned();
         let fields = lines.filter_map(field).collect();
@@ -227,6 +228,16 @@ impl Peer {
     /// A whole answer to this method.
     pub(crate) async fn answer_to(&mut self, method: &str) -> Message {
         let head = self.head().await;
+        self.rest_of_answer(method, head).await
+    }
+
+    /// A whole answer to this method; none when the connection ends without one.
+    pub(crate) async fn try_answer_to(&mut self, method: &str) -> Option<Message> {
+        let head = self.try_head().await?;
+        Some(self.rest_of_answer(method, head).await)
+    }
+
+    async fn rest_of_answer(&mut self, method: &str, head: Head) -> Message {
         if method == "HEAD" || [100, 103, 204, 304].contains(&head.status()) {
             return Message { head, ..Message::default() };
         }
