@@ -57,7 +57,10 @@ fn read(head: &Bytes, method: &Method, map: &mut HeaderMap) -> Result<Head, Malf
     parts.status = status;
     parts.version = version;
     parts.headers = std::mem::take(map);
-    let keep_alive = version == Version::HTTP_11 && !seen.close && framing != Framing::Close;
+    // A 204 has no body (RFC 9112 section 6.3); one that was announced may still come, and be taken for an answer.
+    let haunted = status == StatusCode::NO_CONTENT && (seen.chunked || seen.length > Some(0));
+    let keep_alive =
+        version == Version::HTTP_11 && !seen.close && framing != Framing::Close && !haunted;
     Ok(Head { parts, framing, declared: seen.length, keep_alive })
 }
 
@@ -185,6 +188,24 @@ mod tests {
                 true,
             ),
             (Method::GET, "HTTP/1.1 204 No Content\r\n\r\n", Framing::None, true),
+            (
+                Method::GET,
+                "HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n",
+                Framing::None,
+                true,
+            ),
+            (
+                Method::GET,
+                "HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n",
+                Framing::None,
+                false,
+            ),
+            (
+                Method::GET,
+                "HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n",
+                Framing::None,
+                false,
+            ),
             (Method::GET, "HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n", Framing::None, true),
         ] {
             let head = parse(&method, wire).unwrap();
