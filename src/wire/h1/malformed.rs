@@ -93,6 +93,11 @@ pub enum Fault {
 }
 
 impl Malformed {
+    /// Every rule there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.into_iter().map(|(malformed, _, _)| malformed)
+    }
+
     /// What it means for the answer.
     pub fn fault(self) -> Fault {
         self.entry().0
@@ -111,7 +116,11 @@ impl Malformed {
 
 /// Every rule in the order of the variants: what it means for the answer, and where it comes from.
 const TABLE: [(Malformed, Fault, &str); 35] = [
-    (Malformed::Tls, Fault::Bad, "this is TLS, and plain HTTP is spoken here"),
+    (
+        Malformed::Tls,
+        Fault::Bad,
+        "this is TLS (RFC 8446 section 5.1), and plain HTTP is spoken here",
+    ),
     (Malformed::BareLf, Fault::Bad, "lines end in CRLF (RFC 9112 section 2.2)"),
     (
         Malformed::BlankLine,

@@ -1,5 +1,6 @@
 //! Bytes in, and everything that is seen of them on either side: each theme is one table against one gateway.
 
+mod answers;
 mod chunks;
 mod connection;
 mod fields;
@@ -12,9 +13,10 @@ mod targets;
 mod trailers;
 mod versions;
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
-use frontgate::wire::h1::Malformed;
+use frontgate::wire::h1::{Decoder, Framing, Malformed};
 use tokio::time::timeout;
 
 use crate::support::backend::Answering;
@@ -92,6 +94,14 @@ impl Case {
         let shown = &self.sent[..self.sent.len().min(300)];
         let cut = if shown.len() < self.sent.len() { "…" } else { "" };
         format!("{}{cut} ({} bytes)", shown.escape_ascii(), self.sent.len())
+    }
+
+    /// The rules it breaks.
+    fn rules(&self) -> impl Iterator<Item = Malformed> {
+        self.answers.iter().filter_map(|answer| match answer {
+            Answer::Passed => None,
+            Answer::Refused(_, _, rule) => Some(*rule),
+        })
     }
 }
 
@@ -180,6 +190,18 @@ fn all() -> Vec<Case> {
         versions::cases(),
     ];
     tables.concat()
+}
+
+#[test]
+fn every_rule_is_broken_by_some_case() {
+    let all = all();
+    let mut broken: HashSet<_> = all.iter().flat_map(Case::rules).collect();
+    broken.extend(answers::replies().iter().filter_map(answers::Reply::rule));
+    // No bytes break it, but their end: what failing.rs plays.
+    let mut decoder = Decoder::new(Framing::Length(1), 0);
+    broken.extend(decoder.closed().err());
+    let missing: Vec<_> = Malformed::all().filter(|rule| !broken.contains(rule)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[tokio::test]
