@@ -22,7 +22,10 @@ fn origin(target: &Bytes) -> Result<Uri, Malformed> {
 }
 
 fn uri(target: &Bytes) -> Result<Uri, Malformed> {
-    Uri::from_maybe_shared(target.clone()).map_err(|_| Malformed::TargetCharacter)
+    // It holds no more, even where the operator's limit is higher.
+    let long = target.len() >= usize::from(u16::MAX);
+    let rule = if long { Malformed::TargetTooLong } else { Malformed::TargetCharacter };
+    Uri::from_maybe_shared(target.clone()).map_err(|_| rule)
 }
 
 fn absolute(method: &Method, target: &Bytes) -> Result<(Uri, Option<Bytes>), Malformed> {
@@ -194,6 +197,9 @@ mod tests {
         let star = Bytes::from_static(b"*");
         assert!(read(&Method::OPTIONS, &star).is_ok());
         assert_eq!(read(&Method::GET, &star).unwrap_err(), Malformed::TargetForm);
+        let long = format!("/{}", "a".repeat(65_533));
+        assert!(get(&long).is_ok());
+        assert_eq!(get(&(long + "a")), Err(Malformed::TargetTooLong));
         let whole = Bytes::from_static(b"http://a");
         assert_eq!(read(&Method::OPTIONS, &whole).unwrap().0, "*");
         assert_eq!(read(&Method::GET, &whole).unwrap().0, "/");

@@ -79,7 +79,7 @@ const ESCAPES: &str =
     "/% /%4 /%zz /%4g /%g4 /%%41 /%-1 /%u0041 /a?% /a?b=%0 /%00 /a%00.png /?a=%00 /a%";
 
 /// Characters that have to be escaped.
-const CHARACTERS: &str = "/a#b /# /a?b#c /a\\b /\\..\\b /a?b\\c /\u{e9} /a?\u{20ac} /\u{ff0e}\u{ff0e}/ /\x7f /a\x01b /< /a`b";
+const CHARACTERS: &str = "/a#b /# /a?b#c /a\\b /\\..\\b /a?b\\c /\u{e9} /a?\u{20ac} /\u{ff0e}\u{ff0e}/ /\x7f /a\x01b /< /> /a`b /?\" /?<a>";
 
 fn paths() -> Vec<Case> {
     let each = |targets: &str, rule| -> Vec<Case> {
@@ -110,7 +110,7 @@ fn kept_paths() -> Vec<Case> {
         "/%2500" "/%252e%252e/a" "/a%252fb"
         // Not UTF-8, so no dots and no slashes either.
         "/%c0%ae%c0%ae/a" "/%c0%afa"
-        "/?" "/a?b?c" "/?/../" "/?a=/./b" "/a?%2e%2e%2f" "/?a[]=1&b={}" "/a?b|c^d" "/:80" "/@h" "/http://g/" "/a|b" "/!$&'()*,=~"
+        "/?" "/a?b?c" "/?/../" "/?a=/./b" "/a?%2e%2e%2f" "/?a[]=1&b={}" "/a?b|c^d`{}" "/a\"b\"" "/{a}^[b]" "/:80" "/@h" "/http://g/" "/a|b" "/!$&'()*,=~"
     ]
     .into()
 }
