@@ -226,9 +226,10 @@ mod tests {
     use super::TABLE;
 
     #[test]
-    fn every_rule_stands_in_its_place() {
-        for (at, (malformed, _, _)) in TABLE.into_iter().enumerate() {
+    fn every_rule_stands_in_its_place_and_names_its_section() {
+        for (at, (malformed, _, rule)) in TABLE.into_iter().enumerate() {
             assert_eq!(malformed as usize, at, "{malformed:?}");
+            assert!(rule.contains("(RFC ") && rule.contains(" section "), "{malformed:?}: {rule}");
         }
     }
 }
