@@ -44,7 +44,7 @@ fmt: ## Formats the code
 demo: ## Serves the gateway with sample backends on port 8080
 	cargo run --locked --release -- demo
 
-# Options: make versus ARGS='--only nginx,frontgate --scenarios small --rounds 3'
+# Options: make versus ARGS='--only nginx,frontgate --scenarios small --rounds 3'; there are also rate, idle and instructions
 versus: ## CPU per request beside nginx, HAProxy and others
 	cargo build --locked --release
 	python3 benches/versus/run.py $(ARGS)

@@ -56,6 +56,10 @@ class Process:
     def rss_kib(self):
         return sum(rss_kib(pid) for pid in self.processes())
 
+    def pss_kib(self):
+        """Its own memory, and its share of what its processes have in common."""
+        return sum(pss_kib(pid) for pid in self.processes())
+
     def stop(self):
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGTERM)
@@ -101,9 +105,18 @@ def ticks(stat):
 
 
 def rss_kib(pid):
+    return kib(pid, "status", "VmRSS:")
+
+
+def pss_kib(pid):
+    return kib(pid, "smaps_rollup", "Pss:")
+
+
+def kib(pid, table, name):
+    """A line of a table of /proc/PID; 0 once the process has ended."""
     try:
-        for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+        for line in pathlib.Path(f"/proc/{pid}/{table}").read_text().splitlines():
+            if line.startswith(name):
                 return int(line.split()[1])
     except OSError:
         pass

@@ -11,8 +11,11 @@ import subprocess
 import tempfile
 import time
 
+import idle
+import instructions
 import machine
 import probe
+import rate
 import servers
 import tally
 
@@ -26,6 +29,8 @@ SCENARIOS = {
     "close": ("small GET, a connection each", ("close", "/small", ""), 0, 12),
     "post": ("64 KiB POST", ("post", "/upload", str(64 << 10)), 0, 12),
 }
+# What is measured in another way than CPU time under as much load as there can be: only when asked for.
+OTHERS = {"rate": rate.TITLE, "idle": idle.TITLE, "instructions": instructions.TITLE}
 REPEATS = 3
 STEADY = 0.05
 
@@ -34,14 +39,16 @@ def options():
     parser = argparse.ArgumentParser(description=__doc__)
     names = [proxy.name for proxy in servers.ALL]
     parser.add_argument("--only", metavar="NAMES", help=f"of {','.join(names)}; default: all that are installed")
-    parser.add_argument("--scenarios", metavar="NAMES", default=",".join(SCENARIOS), help="default: %(default)s")
+    parser.add_argument("--scenarios", metavar="NAMES", default=",".join(SCENARIOS),
+                        help=f"default: %(default)s; there are also {','.join(OTHERS)}")
     parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
     parser.add_argument("--seconds", type=int, default=3, help="of load in a round; default: %(default)s")
     parser.add_argument("--connections", type=int, default=64, help="default: %(default)s")
+    parser.add_argument("--requests", type=int, default=20_000, help="of which instructions are counted; default: %(default)s")
     chosen = parser.parse_args()
     chosen.only = chosen.only.split(",") if chosen.only else None
     chosen.scenarios = chosen.scenarios.split(",")
-    for given, known in ((chosen.only or [], names), (chosen.scenarios, SCENARIOS)):
+    for given, known in ((chosen.only or [], names), (chosen.scenarios, {**SCENARIOS, **OTHERS})):
         for name in given:
             if name not in known:
                 parser.error(f"{name} is none of {', '.join(known)}")
@@ -98,6 +105,17 @@ def reading(said, complaint, cpu_ns, rss_kib):
     }
 
 
+def measure_other(name, found, chosen, wrk, ground):
+    """What has a module of its own."""
+    match name:
+        case "rate":
+            return rate.measure(found, chosen, ground, lambda proxy, scenario: load(wrk, proxy, scenario, chosen, ground))
+        case "idle":
+            return idle.measure(found, ground)
+        case _:
+            return instructions.measure(chosen, ground, servers.get("valgrind"))
+
+
 def taking_part(found, name):
     return [proxy() for proxy in found if proxy.loads is None or name in proxy.loads]
 
@@ -144,8 +162,10 @@ def main():
     wrk, nginx = servers.get("wrk"), servers.get("nginx")
     began = time.monotonic()
     about = {**machine.about(), **vars(chosen), "versions": {proxy.name: proxy().version() for proxy in found}}
-    per_go = (chosen.rounds * chosen.seconds + 2) * len(found) * len(chosen.scenarios)
-    print(f"{json.dumps(about)}\nabout {per_go} s, at most {per_go * REPEATS} s\n", flush=True)
+    per_go = (chosen.rounds * chosen.seconds + 2) * len(found) * sum(name in SCENARIOS for name in chosen.scenarios)
+    print(json.dumps(about), flush=True)
+    if per_go:
+        print(f"about {per_go} s, at most {per_go * REPEATS} s\n", flush=True)
     if about["load_average"] > 0.5:
         print("the machine is busy with something else: the numbers will be unsteady\n", flush=True)
     results = {}
@@ -157,6 +177,10 @@ def main():
         upstream = servers.Upstream(nginx, ground)
         try:
             for name in chosen.scenarios:
+                if name in OTHERS:
+                    results[name] = measure_other(name, found, chosen, wrk, ground)
+                    print(results[name]["text"], flush=True)
+                    continue
                 results[name] = measure(name, found, chosen, wrk, ground, upstream.token)
                 print(tally.table(results[name]["title"], results[name]["lines"]), flush=True)
         finally:

@@ -5,11 +5,17 @@ import io
 import os
 import pathlib
 import socket
+import subprocess
 import tempfile
+import threading
+import time
 import unittest
 from unittest import mock
 
+import idle
+import instructions
 import machine
+import rate
 import run
 import servers
 import tally
@@ -50,6 +56,80 @@ class Reading(unittest.TestCase):
         for said in ("unable to connect", self.SAID.replace("2000", "0")):
             with self.assertRaises(SystemExit):
                 run.reading(said, "", 1, 1)
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello, world"
+
+
+@contextlib.contextmanager
+def answering(stall=lambda number: 0):
+    """A server for one connection; before its answer to request `number` it waits as long as `stall` says."""
+    def converse(listener):
+        client, _ = listener.accept()
+        with client:
+            number = 0
+            while client.recv(4096):
+                number += 1
+                time.sleep(stall(number))
+                client.sendall(ANSWER)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=converse, args=(listener,), daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+class Rate(unittest.TestCase):
+    def test_a_stall_counts_for_every_request_that_was_due_meanwhile(self):
+        with tempfile.TemporaryDirectory() as folder:
+            pace = rate.build(pathlib.Path(folder))
+            # 100 a second: behind one answer that takes 0.5 s, about 50 are late, a quarter of all.
+            with answering(lambda number: 0.5 if number == 60 else 0) as port:
+                said = subprocess.run([pace, f"127.0.0.1:{port}", "/", "100", "1", "2"], capture_output=True, text=True)
+        got = rate.reading(said.stdout, said.stderr, 100, 2)
+        self.assertLess(got["p50_ms"], 200)
+        self.assertGreater(got["p99_ms"], 400)
+        self.assertEqual(got["failures"], 0)
+
+    def test_a_rate_that_was_not_kept_is_no_measurement(self):
+        said = '{"requests":900,"p50_us":1,"p99_us":2,"p999_us":3,"late_p99_us":4,"failures":0}'
+        self.assertEqual(rate.reading(said, "", 300, 3)["p999_ms"], 0.003)
+        for wrong, at in ((said, 400), ("no address", 300)):
+            with self.assertRaises(SystemExit):
+                rate.reading(wrong, "", at, 3)
+
+    def test_the_ratio_is_that_of_the_same_round(self):
+        def one(p99):
+            return {"p50_ms": 1.0, "p99_ms": p99, "p999_ms": 9.0, "late_p99_ms": 0.1, "failures": 1}
+        got = rate.summary([one(2.0), one(8.0), one(2.0)], [one(1.0), one(4.0), one(2.0)])
+        self.assertEqual((got["ratio"], got["p99_ms"], got["failures"]), (2.0, 2.0, 3))
+        self.assertIn("| 2.00 |", rate.table(1000, [("frontgate", got)]))
+
+
+class Idle(unittest.TestCase):
+    def test_a_connection_that_was_closed_does_not_count_as_held(self):
+        with answering() as port:
+            held, (client, other) = idle.open_all(port, 1), socket.socketpair()
+            other.close()
+            self.assertEqual(idle.alive([*held, client]), 1)
+            held[0].close()
+            client.close()
+
+    def test_memory_of_this_process_is_read_and_divided(self):
+        self.assertGreater(machine.pss_kib(os.getpid()), 1024)
+        self.assertEqual(machine.pss_kib(0), 0)
+        self.assertEqual(idle.per_connection(1000, 1000 + idle.CONNECTIONS), 1024)
+
+
+class Instructions(unittest.TestCase):
+    def test_the_count_is_found_in_what_valgrind_says(self):
+        said = "listening web 127.0.0.1:1\n==7== \n==7== Events    : Ir\n==7== Collected : 123456\n"
+        self.assertEqual(instructions.collected(said), 123456)
+        with self.assertRaises(SystemExit):
+            instructions.collected("Killed")
+
+    def test_every_route_is_asked_in_turn(self):
+        asked = {number * 389 % instructions.ROUTES for number in range(instructions.ROUTES)}
+        self.assertEqual(len(asked), instructions.ROUTES)
 
 
 class Machine(unittest.TestCase):
