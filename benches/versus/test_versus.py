@@ -121,11 +121,13 @@ class Idle(unittest.TestCase):
 
 
 class Instructions(unittest.TestCase):
-    def test_the_count_is_found_in_what_valgrind_says(self):
-        said = "listening web 127.0.0.1:1\n==7== \n==7== Events    : Ir\n==7== Collected : 123456\n"
-        self.assertEqual(instructions.collected(said), 123456)
-        with self.assertRaises(SystemExit):
-            instructions.collected("Killed")
+    def test_the_busiest_thread_is_the_workers(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for number, said in enumerate(("events: Ir\nsummary: 7\n", "summary: 123456\n", "")):
+                pathlib.Path(folder, f"counted-0{number}").write_text(said)
+            self.assertEqual(instructions.collected(pathlib.Path(folder)), 123456)
+            with self.assertRaises(SystemExit):
+                instructions.collected(pathlib.Path(folder))
 
     def test_every_route_is_asked_in_turn(self):
         asked = {number * 389 % instructions.ROUTES for number in range(instructions.ROUTES)}
