@@ -35,6 +35,8 @@ pub(super) struct Seat {
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Close {
+    /// It lies idle and goes on.
+    Not,
     /// Nothing is on its way.
     Quiet,
     /// The client may still be sending.
@@ -43,22 +45,39 @@ enum Close {
     Reset,
 }
 
-/// Serves a connection until it ends.
-pub(super) async fn serve(seat: Seat, io: TcpStream, _open: Open) {
+/// Serves a connection until it ends. What the future holds is there once; a local would be a second copy.
+pub(super) fn serve(seat: Seat, io: TcpStream, open: Open) -> impl Future<Output = ()> {
     let inbound = seat.inbound(io);
     let entered = seat.worker.enter(&inbound);
-    let client = seat.client();
-    let close = loop {
-        if let Err(close) = turn(&seat, &inbound, &client).await {
-            break close;
+    async move {
+        let close = loop {
+            if !inbound.arrival().await {
+                break Close::Quiet;
+            }
+            // An allocation each time a connection wakes, not for each request: one that lies idle holds no room for
+            // exchanges.
+            match Box::pin(busy(&seat, &inbound)).await {
+                Close::Not => {}
+                close @ (Close::Quiet | Close::Linger | Close::Reset) => break close,
+            }
+        };
+        match close {
+            Close::Not | Close::Quiet => {}
+            Close::Linger => inbound.linger(LINGER_BYTES, LINGER).await,
+            Close::Reset => inbound.reset(),
         }
-    };
-    match close {
-        Close::Quiet => {}
-        Close::Linger => inbound.linger(LINGER_BYTES, LINGER).await,
-        Close::Reset => inbound.reset(),
+        drop((entered, open));
     }
-    drop(entered);
+}
+
+/// One exchange after the other, until the connection lies idle or ends.
+async fn busy(seat: &Seat, inbound: &Inbound) -> Close {
+    let client = seat.client();
+    loop {
+        if let Err(close) = turn(seat, inbound, &client).await {
+            return close;
+        }
+    }
 }
 
 /// Tells a connection that there are too many.
@@ -80,6 +99,7 @@ async fn turn(seat: &Seat, inbound: &Inbound, client: &Client) -> Result<(), Clo
     let refusal = match inbound.head(&bounds).await {
         Ok(head) => return exchange(seat, inbound, client, head).await,
         Err(NoHead::Over) => return Err(Close::Quiet),
+        Err(NoHead::Idle) => return Err(Close::Not),
         Err(NoHead::Slow) => Refusal::ClientTimeout,
         Err(NoHead::Malformed(malformed)) => malformed.into(),
     };

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::response::Parts;
@@ -12,6 +12,7 @@ use http_body::Frame;
 
 use super::encode::{self, Ending, Persistence};
 use super::framing::Taken;
+use super::quiet::BUSY;
 use super::request::{self, Bounds, Head};
 use super::sending::Sending;
 use super::splice::Pipe;
@@ -23,20 +24,22 @@ pub const AHEAD: usize = 64 << 10;
 
 /// A client's connection; the connection's loop and the body of the request it answers share it.
 #[derive(Clone, Debug)]
-pub struct Inbound(Rc<RefCell<State>>);
+pub struct Inbound(pub(super) Rc<RefCell<State>>);
 
 #[derive(Debug)]
-struct State {
-    link: Link,
+pub(super) struct State {
+    pub(super) link: Link,
     decoder: Decoder,
-    patience: Patience,
+    pub(super) patience: Patience,
     /// The client waits for 100 before it sends its body.
     expecting: bool,
     /// A body wait has begun and its deadline is set.
     waiting: bool,
+    /// Since when nothing has come.
+    pub(super) quiet: Option<Instant>,
     /// To end as soon as nothing is going on.
-    closing: bool,
-    idler: Option<Waker>,
+    pub(super) closing: bool,
+    pub(super) idler: Option<Waker>,
 }
 
 /// How long a client is waited for; zero is for ever.
@@ -55,6 +58,8 @@ pub struct Patience {
 pub enum NoHead {
     /// The client left, or was idle for too long, or the gateway ends.
     Over,
+    /// Nothing has come for a while: [`Inbound::arrival`] tells when something does.
+    Idle,
     /// A head was begun and not finished in time.
     Slow,
     /// It breaks a rule.
@@ -81,6 +86,7 @@ impl Inbound {
             patience,
             expecting: false,
             waiting: false,
+            quiet: None,
             closing: false,
             idler: None,
         })))
@@ -88,13 +94,17 @@ impl Inbound {
 
     /// The next head, once it is complete. After it the body may be read with [`Inbound::body`].
     pub async fn head(&self, bounds: &Bounds) -> Result<Head, NoHead> {
-        let mut map = spare::map();
-        let (mut idle, mut begun) = (None, None);
+        // Without room, and taken only when bytes are there: thousands may wait here.
+        let mut map = http::HeaderMap::new();
+        let mut begun = None;
         let head = poll_fn(|cx| {
             let state = &mut *self.0.borrow_mut();
             loop {
                 if !state.link.read.is_empty() {
                     let link = &mut state.link;
+                    if map.capacity() == 0 {
+                        map = spare::map();
+                    }
                     match request::take(&mut link.read, &mut link.scan, bounds, &mut map) {
                         Ok(Some(head)) => return Poll::Ready(Ok(head)),
                         Ok(None) => {}
@@ -106,19 +116,13 @@ impl Inbound {
                     Poll::Ready(Ok(_)) => continue,
                     Poll::Pending => {}
                 }
-                let quiet = state.link.read.is_empty();
-                // A request that has just arrived is served: the event loop may not know of it yet.
-                if quiet && state.closing && !state.link.is_touched_now() {
-                    return Poll::Ready(Err(NoHead::Over));
+                if state.link.read.is_empty() {
+                    return state.poll_quiet(Some(BUSY), cx).map(Err);
                 }
-                let (since, patience) = match quiet {
-                    true => (&mut idle, state.patience.idle),
-                    false => (&mut begun, state.patience.head),
-                };
-                let since = *since.get_or_insert_with(clock::now);
-                state.link.timer.set(after(since, patience));
+                let since = *begun.get_or_insert_with(clock::now);
+                state.link.timer.set(after(since, state.patience.head));
                 if state.link.timer.poll(cx).is_ready() {
-                    return Poll::Ready(Err(if quiet { NoHead::Over } else { NoHead::Slow }));
+                    return Poll::Ready(Err(NoHead::Slow));
                 }
                 state.idle(cx);
                 return Poll::Pending;
@@ -131,10 +135,13 @@ impl Inbound {
                 state.decoder = Decoder::new(head.framing, bounds.head);
                 state.expecting = head.expects_continue;
                 state.waiting = false;
+                state.quiet = None;
                 Ok(head)
             }
             Err(none) => {
-                spare::give_map(map);
+                if map.capacity() > 0 {
+                    spare::give_map(map);
+                }
                 Err(none)
             }
         }
@@ -294,15 +301,6 @@ impl Inbound {
 }
 
 impl State {
-    /// Nothing is going on: hold as little as can be, and be found when the gateway ends.
-    fn idle(&mut self, cx: &Context<'_>) {
-        self.link.rest();
-        match &mut self.idler {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-    }
-
     /// Writes what is queued, as long as the client takes some of it.
     fn poll_flush(
         &mut self,

@@ -99,6 +99,18 @@ impl Link {
         Poll::Ready(Ok(count))
     }
 
+    /// Ready once there is something to be read, or an end to be seen.
+    pub fn poll_arrival(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.io.poll_read_ready(cx).map(|_| ())
+    }
+
+    /// Gives back what [`Link::rest`] leaves for the next head to be written: that one may be long in coming.
+    pub fn shed(&mut self) {
+        if self.is_flushed() {
+            self.out = Vec::new();
+        }
+    }
+
     /// Gives an empty read buffer back while the connection lies idle.
     pub fn rest(&mut self) {
         if self.message > 0 {

@@ -8,6 +8,7 @@ pub mod inbound;
 pub mod link;
 pub mod malformed;
 pub mod outbound;
+mod quiet;
 pub mod request;
 pub mod response;
 pub mod scan;
