@@ -231,3 +231,19 @@ impl Seat {
         Client::new(self.peer, self.listener.index, self.listener.address.port(), trusted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_output<F>(_: fn(Seat, TcpStream, Open) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What each idle connection holds as long as it lasts; an exchange needs ten times as much.
+    #[test]
+    fn the_future_of_an_idle_connection_stays_small() {
+        let size = size_of_output(serve);
+        assert!(size <= 320, "{size} bytes");
+    }
+}

@@ -92,6 +92,28 @@ async fn an_idle_connection_is_closed_without_a_word() {
 }
 
 #[tokio::test]
+async fn a_connection_that_lay_idle_is_served_again_and_its_idle_time_began_with_the_answers_end() {
+    let backend = Answering::with(OK).await;
+    let timer = Duration::from_millis(4500);
+    let gateway = Setup::to(&[backend.address]).limits("idle_timeout = \"4500ms\"").start().await;
+    let mut resting = gateway.ask(GET).await;
+    assert_eq!(resting.answer().await.text(), "ok");
+    let mut never = gateway.ask(GET).await;
+    assert_eq!(never.answer().await.text(), "ok");
+    let began = Instant::now();
+    // Long enough that it has given back what it held while it was busy.
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    resting.send("GET / HTTP/1.1\r\nho").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    resting.send("st: h\r\n\r\n").await;
+    assert_eq!(resting.answer().await.text(), "ok");
+    never.closed().await;
+    assert_took(began, timer);
+    resting.send(GET).await;
+    assert_eq!(resting.answer().await.text(), "ok", "its time began anew");
+}
+
+#[tokio::test]
 async fn a_client_that_takes_nothing_of_its_answer_is_let_go() {
     let backend = Answering::by(|_| {
         let mut answer = b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n".to_vec();
