@@ -2,10 +2,10 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::inbound::{Inbound, NoHead, State};
-use crate::wire::after;
+use crate::wire::{after, clock};
 
 /// A connection that nothing came on for this long lies idle, and gives back what only a busy one needs.
 pub(super) const BUSY: Duration = Duration::from_secs(3);
@@ -36,7 +36,7 @@ impl State {
         if self.closing && !self.link.is_touched_now() {
             return Poll::Ready(NoHead::Over);
         }
-        let since = *self.quiet.get_or_insert_with(Instant::now);
+        let since = *self.quiet.get_or_insert_with(clock::now);
         let over = after(since, self.patience.idle);
         let idle = brief.and_then(|brief| after(since, brief));
         let first = idle.filter(|idle| over.is_none_or(|over| *idle < over));
