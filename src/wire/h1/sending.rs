@@ -31,6 +31,10 @@ impl Sending {
     /// Queues what is at hand of the body, as far as it leaves in one write.
     pub(super) fn gather(&mut self, inbound: &Inbound, body: &mut Body, cx: &mut Context<'_>) {
         self.awaited = false;
+        // A body that broke says nothing more, which must not be taken for its end when this is asked again.
+        if self.broken.is_some() {
+            return;
+        }
         while !self.ended && !self.awaited && inbound.with_link(|link| link.can_gather()) {
             match body.poll_next(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -88,5 +92,60 @@ impl Sending {
     pub(super) fn end(&mut self, link: &mut Link) {
         self.ended = true;
         encode::end_of_body(link, self.ending);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use bytes::BytesMut;
+    use http::{HeaderMap, Method};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::wire::h1::inbound::Patience;
+    use crate::wire::h1::outbound::{self, Answered, End, Home};
+    use crate::wire::h1::response;
+    use crate::wire::h1::scan::Scan;
+
+    async fn pair() -> (Link, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Link::new(listener.accept().await.unwrap().0), far)
+    }
+
+    struct Nowhere;
+
+    impl Home for Nowhere {
+        fn done(&self, _: Option<Box<Link>>, _: End) {}
+    }
+
+    #[tokio::test]
+    async fn a_body_that_broke_is_not_ended_when_its_write_had_to_wait() {
+        let (upstream, far) = pair().await;
+        drop(far);
+        let mut wire = BytesMut::from("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        let map = &mut HeaderMap::new();
+        let head = response::take(&mut wire, &mut Scan::default(), &Method::GET, map);
+        let answered = Answered { head: head.unwrap().unwrap(), uploaded: true };
+        let silence = Duration::ZERO;
+        let mut body = outbound::body(Box::new(upstream), &answered, silence, Rc::new(Nowhere));
+        let (client, _far) = pair().await;
+        let patience = Patience { idle: silence, head: silence, body: silence };
+        let inbound = Inbound::new(client, patience);
+        let mut sending = Sending::new(Ending::Chunked);
+        poll_fn(|cx| {
+            sending.gather(&inbound, &mut body, cx);
+            if sending.awaited { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        assert_eq!(sending.broken, Some(BodyError::Gone));
+        // As after a write that had to wait for the client.
+        poll_fn(|cx| Poll::Ready(sending.gather(&inbound, &mut body, cx))).await;
+        assert!(!sending.ended);
+        inbound.with_link(|link| assert_eq!(link.out, b"", "no last chunk"));
     }
 }
