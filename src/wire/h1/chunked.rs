@@ -145,16 +145,13 @@ fn trailers(scan: &mut Scan, buffer: &mut BytesMut, most: usize) -> Result<Taken
     if buffer.len() < 2 && b"\r\n".starts_with(buffer) {
         return Ok(Taken::More);
     }
-    let Some(end) = scan.end(buffer)? else {
+    let Some(end) = scan.end(&buffer[..buffer.len().min(most)])? else {
         return if buffer.len() > most {
             Err(Malformed::TrailersTooLarge)
         } else {
             Ok(Taken::More)
         };
     };
-    if end > most {
-        return Err(Malformed::TrailersTooLarge);
-    }
     let lines = buffer.split_to(end).freeze();
     let mut map = HeaderMap::new();
     fields::read(&lines, 0, TRAILERS, &mut map, |_, _| Ok(Keep::Yes))?;
@@ -278,6 +275,14 @@ mod tests {
         assert_eq!(read(&extension(4000), 7).unwrap_err(), Malformed::ChunkExtension);
         let trailer = |n| format!("0\r\na: {}\r\n\r\n", "t".repeat(n)).into_bytes();
         assert!(read(&trailer(1000), 7).is_ok());
-        assert_eq!(read(&trailer(1024), 7).unwrap_err(), Malformed::TrailersTooLarge);
+        let broken = [&trailer(1024)[..1020], b"\n"].concat();
+        assert_eq!(read(&broken, 7).unwrap_err(), Malformed::BareLf);
+        let broken_beyond = [&trailer(1200)[..1100], b"\n"].concat();
+        // Whatever is wrong beyond the bound, and in whatever pieces.
+        for wire in [trailer(1024), broken_beyond] {
+            for step in [1, 7, wire.len()] {
+                assert_eq!(read(&wire, step).unwrap_err(), Malformed::TrailersTooLarge);
+            }
+        }
     }
 }

@@ -49,20 +49,17 @@ pub fn take(
     if buffer.first() == Some(&HANDSHAKE) {
         return Err(Malformed::Tls);
     }
-    let before = scan.has_first_line();
-    let end = scan.end(buffer)?;
-    if end.is_none() && !before && scan.has_first_line() {
-        first_line(buffer)?;
-    }
-    let long = end.unwrap_or(buffer.len()) > bounds.head;
-    if (end.is_none() || long) && !target_fits(buffer, bounds) {
+    // What stands beyond the bound is not looked at: what is wrong must not depend on how the bytes arrive.
+    let within = &buffer[..buffer.len().min(bounds.head)];
+    if !target_fits(within, bounds) {
         return Err(Malformed::TargetTooLong);
     }
-    if long {
-        return Err(Malformed::HeadTooLarge);
-    }
-    let Some(end) = end else {
-        return Ok(None);
+    let before = scan.has_first_line();
+    let Some(end) = scan.end(within)? else {
+        if !before && scan.has_first_line() {
+            first_line(within)?;
+        }
+        return if buffer.len() > bounds.head { Err(Malformed::HeadTooLarge) } else { Ok(None) };
     };
     let head = buffer.split_to(end).freeze();
     read(&head, bounds, map).map(Some)
@@ -79,8 +76,8 @@ fn first_line(buffer: &[u8]) -> Result<(), Malformed> {
 fn target_fits(buffer: &[u8], bounds: &Bounds) -> bool {
     // A method longer than this is no method, and would otherwise hide the target's length.
     const METHOD: usize = 64;
-    let line = &buffer[..memchr(b'\n', buffer).unwrap_or(buffer.len())];
-    line.len() <= METHOD + bounds.target + b" HTTP/1.1\r\n".len()
+    let most = METHOD + bounds.target + b" HTTP/1.1\r\n".len();
+    buffer.len() <= most || memchr(b'\n', &buffer[..=most]).is_some()
 }
 
 fn read(head: &Bytes, bounds: &Bounds, map: &mut HeaderMap) -> Result<Head, Malformed> {

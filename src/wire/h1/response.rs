@@ -36,12 +36,8 @@ pub fn take(
     method: &Method,
     map: &mut HeaderMap,
 ) -> Result<Option<Head>, Malformed> {
-    let end = scan.end(buffer)?;
-    if end.unwrap_or(buffer.len()) > HEAD_BYTES {
-        return Err(Malformed::HeadTooLarge);
-    }
-    let Some(end) = end else {
-        return Ok(None);
+    let Some(end) = scan.end(&buffer[..buffer.len().min(HEAD_BYTES)])? else {
+        return if buffer.len() > HEAD_BYTES { Err(Malformed::HeadTooLarge) } else { Ok(None) };
     };
     let head = buffer.split_to(end).freeze();
     read(&head, method, map).map(Some)

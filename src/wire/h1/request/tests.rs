@@ -154,3 +154,30 @@ fn an_absolute_target_replaces_the_host() {
     assert_eq!(head.parts.headers["host"], "real");
     assert_eq!(head.parts.uri, "/x");
 }
+
+#[test]
+fn what_is_wrong_does_not_depend_on_how_the_bytes_arrive() {
+    let read = |wire: &[u8], step: usize| {
+        let (mut buffer, mut scan, mut map) = (BytesMut::new(), Scan::default(), HeaderMap::new());
+        for piece in wire.chunks(step) {
+            buffer.extend_from_slice(piece);
+            if let Some(head) = take(&mut buffer, &mut scan, &BOUNDS, &mut map)? {
+                return Ok(Some(head.framing));
+            }
+        }
+        Ok(None)
+    };
+    let lines = "host: a\r\n".repeat(500);
+    for (wire, rule) in [
+        // Broken beyond the bound on heads, and in a line that is too long.
+        (format!("GET / HTTP/1.1\r\n{lines}\n"), Malformed::HeadTooLarge),
+        (format!("GET /{} HTTP/1.1\n", "t".repeat(4000)), Malformed::TargetTooLong),
+        (format!("GET /{} HTTP/1.2\r\n\r\n", "t".repeat(400)), Malformed::TargetTooLong),
+        (format!("{} / HTTP/1.1\r\nhost: a\r\n\r\n", "M".repeat(400)), Malformed::TargetTooLong),
+        (format!("GET /{} HTTP/1.1\n{lines}", "t".repeat(100)), Malformed::BareLf),
+    ] {
+        for step in [1, 7, wire.len()] {
+            assert_eq!(read(wire.as_bytes(), step), Err(rule), "{step}: {}", &wire[..30]);
+        }
+    }
+}
