@@ -57,6 +57,8 @@ fn bad_hosts() -> Vec<Case> {
         "a^b",
         "a`b",
         "a%",
+        "a%41",
+        "%61",
         "a%zz",
         "a%00",
         "\u{e9}",
@@ -98,7 +100,7 @@ fn lines() -> Vec<Case> {
 pub(super) fn cases() -> Vec<Case> {
     let good = kept![
         "a" "A.Example" "a.example." "a:" "a:0" "a:65535" "a:00080" "127.0.0.1" "127.0.0.1:8080" "127.1" "[::1]" "[::1]:8080"
-        "[2001:DB8::1]" "[::ffff:127.0.0.1]" "a_b" "_a._tcp.example" "-a" "xn--bcher-kva.example" "a~b" "a!$&'()*+;=b" "a%41" "*"
+        "[2001:DB8::1]" "[::ffff:127.0.0.1]" "a_b" "_a._tcp.example" "-a" "xn--bcher-kva.example" "a~b" "a!$&'()*+;=b" "*"
     ];
     [bad_hosts(), lines(), good.into()].concat()
 }
