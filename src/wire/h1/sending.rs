@@ -144,7 +144,11 @@ mod tests {
         .await;
         assert_eq!(sending.broken, Some(BodyError::Gone));
         // As after a write that had to wait for the client.
-        poll_fn(|cx| Poll::Ready(sending.gather(&inbound, &mut body, cx))).await;
+        poll_fn(|cx| {
+            sending.gather(&inbound, &mut body, cx);
+            Poll::Ready(())
+        })
+        .await;
         assert!(!sending.ended);
         inbound.with_link(|link| assert_eq!(link.out, b"", "no last chunk"));
     }
