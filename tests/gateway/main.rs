@@ -9,6 +9,7 @@ mod cases;
 mod failing;
 mod life;
 mod limits;
+mod long;
 mod proxying;
 mod refusals;
 mod routing;
