@@ -1,5 +1,6 @@
 //! The facts about one request so far. Facts only, never handles to parts.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ pub struct Exchange {
     pub attempts: u32,
     /// Attempts beyond the first, by reason.
     pub retries: [u8; RetryReason::ALL.len()],
+    /// Counted as under way, and not yet as over.
+    pub counted: Cell<bool>,
 }
 
 /// The name under which an id travels.
@@ -86,6 +89,7 @@ impl Exchange {
             cause: None,
             attempts: 0,
             retries: [0; RetryReason::ALL.len()],
+            counted: Cell::new(false),
         }
     }
 

@@ -1,6 +1,7 @@
 //! ★ Start here: what the gateway is, and every stage a request meets, in order.
 
 use std::cell::{Cell, RefCell};
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use http::request::Parts;
 use ipnet::IpNet;
 
 use crate::config::model::RouteConfig;
-use crate::exchange::{Client, Ending, Exchange};
+use crate::exchange::{Client, Ending, Exchange, Fate};
 use crate::forward::{self, Call, Local, Service};
 use crate::observe::Refusals;
 use crate::observe::numbers::RouteNumbers;
@@ -162,11 +163,16 @@ impl Gateway {
         // An extension method no client sends: the metric counts it as `other`.
         let method = http::Method::from_bytes(b"-").unwrap_or_default();
         self.table.unrouted.began(self.worker);
-        Exchange::begin(client, method, self.ids.borrow_mut().fresh())
+        let exchange = Exchange::begin(client, method, self.ids.borrow_mut().fresh());
+        exchange.counted.set(true);
+        exchange
     }
 
-    /// An exchange is over.
+    /// An exchange is over; said again, it changes nothing.
     pub fn end(&self, exchange: &Exchange, ending: Ending) {
+        if !exchange.counted.replace(false) {
+            return;
+        }
         let numbers =
             exchange.route.map_or(&self.table.unrouted, |at| &self.table.routes[at].numbers);
         numbers.ended(self.worker, exchange, ending);
@@ -215,7 +221,43 @@ impl Gateway {
         let numbers =
             exchange.route.map_or(&self.table.unrouted, |at| &self.table.routes[at].numbers);
         numbers.began(self.worker);
+        exchange.counted.set(true);
         found.map(|(at, path)| (&*self.table.routes[at], path))
+    }
+}
+
+/// An exchange that ends also when a bug ends it: else what is in flight would never come down again.
+#[derive(Debug)]
+pub struct UnderWay<'a> {
+    gateway: &'a Gateway,
+    exchange: Exchange,
+}
+
+impl<'a> UnderWay<'a> {
+    /// Until it is dropped.
+    pub fn new(gateway: &'a Gateway, exchange: Exchange) -> Self {
+        Self { gateway, exchange }
+    }
+}
+
+impl Deref for UnderWay<'_> {
+    type Target = Exchange;
+
+    fn deref(&self) -> &Exchange {
+        &self.exchange
+    }
+}
+
+impl DerefMut for UnderWay<'_> {
+    fn deref_mut(&mut self) -> &mut Exchange {
+        &mut self.exchange
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let ending = Ending { status: 0, fate: Fate::Refused, took: self.exchange.took() };
+        self.gateway.end(&self.exchange, ending);
     }
 }
 
@@ -243,9 +285,7 @@ mod tests {
 
     use super::*;
 
-    /// What an exchange costs each connection in memory while it goes on; the bound is a third above what it is.
-    #[test]
-    fn the_future_of_an_exchange_stays_small() {
+    fn empty() -> Gateway {
         let table = Table {
             router: Router::build(Vec::new()).0,
             routes: Vec::new(),
@@ -253,12 +293,42 @@ mod tests {
             unrouted: Arc::new(RouteNumbers::new(1)),
             trusted: Arc::new([]),
         };
-        let gateway = Gateway::new(Arc::new(table), 0);
-        let client = Client::new(SocketAddr::from(([127, 0, 0, 1], 9)), 0, 80, false);
+        Gateway::new(Arc::new(table), 0)
+    }
+
+    fn client() -> Client {
+        Client::new(SocketAddr::from(([127, 0, 0, 1], 9)), 0, 80, false)
+    }
+
+    /// What an exchange costs each connection in memory while it goes on; the bound is a third above what it is.
+    #[test]
+    fn the_future_of_an_exchange_stays_small() {
+        let (gateway, client) = (empty(), client());
         let (parts, ()) = http::Request::new(()).into_parts();
         let mut exchange = gateway.begin(&client, &parts);
         let asked = Asked { parts, body: Body::Empty, expects: false };
         let size = size_of_val(&answer(&gateway, &client, &mut exchange, asked));
         assert!(size <= 2560, "{size} bytes");
+    }
+    #[test]
+    fn an_exchange_that_a_panic_ends_is_in_flight_no_more() {
+        let (gateway, client) = (empty(), client());
+        let (parts, ()) = http::Request::new(()).into_parts();
+        let numbers = &gateway.table.unrouted;
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut exchange = UnderWay::new(&gateway, gateway.begin(&client, &parts));
+            gateway.find(&client, &parts, &mut exchange).unwrap_err();
+            assert_eq!(numbers.in_flight(), 1);
+            panic!("a bug");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(numbers.in_flight(), 0);
+        // One that ended well is not counted twice, nor one that never was.
+        drop(UnderWay::new(&gateway, gateway.begin(&client, &parts)));
+        let exchange = UnderWay::new(&gateway, gateway.begin_unread(&client));
+        let took = exchange.took();
+        gateway.end(&exchange, Ending { status: 400, fate: Fate::Refused, took });
+        drop(exchange);
+        assert_eq!(numbers.in_flight(), 0);
     }
 }

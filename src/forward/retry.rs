@@ -30,6 +30,8 @@ pub enum At {
     ReadHead(Option<Malformed>),
     /// No answer in time.
     Late,
+    /// Time was over before the client had sent its body: the instance had nothing to answer yet.
+    Unsent,
     /// The client's body broke; never retried, the client's fault.
     ClientBody(BodyError),
 }
@@ -45,6 +47,7 @@ impl std::fmt::Display for At {
             Self::ReadHead(None) => f.write_str("the connection was lost within the answer's head"),
             Self::ReadHead(Some(malformed)) => write!(f, "the answer's head: {}", malformed.rule()),
             Self::Late => f.write_str("no answer in time"),
+            Self::Unsent => f.write_str("time was over before the client's body was there"),
             Self::ClientBody(error) => write!(f, "the client's body: {error}"),
         }
     }
@@ -58,6 +61,7 @@ impl SendError {
             Failure::Lost { begun: true } => At::ReadHead(None),
             Failure::Malformed(malformed) => At::ReadHead(Some(malformed)),
             Failure::Late => At::Late,
+            Failure::Unsent => At::Unsent,
             Failure::Client(error) => At::ClientBody(error),
         };
         Self { at, reused }
@@ -68,7 +72,7 @@ impl SendError {
         match self.at {
             At::Connect(NoConnection::Refused) | At::Sent | At::ReadHead(_) => Refusal::Upstream,
             At::Connect(NoConnection::Crowded) => Refusal::Overloaded,
-            At::Connect(NoConnection::Late) | At::Late => Refusal::UpstreamTimeout,
+            At::Connect(NoConnection::Late) | At::Late | At::Unsent => Refusal::UpstreamTimeout,
             At::ClientBody(BodyError::Silent) => Refusal::ClientTimeout,
             At::ClientBody(BodyError::Gone) => Refusal::BadRequest(Malformed::CutShort.rule()),
             At::ClientBody(BodyError::Malformed(malformed)) => {
@@ -84,13 +88,13 @@ impl SendError {
             At::Sent | At::ReadHead(None) => Attempt::Reset,
             At::ReadHead(Some(_)) => Attempt::Malformed,
             At::Late => Attempt::Timeout,
-            At::ClientBody(_) => Attempt::ClientGone,
+            At::ClientBody(_) | At::Unsent => Attempt::ClientGone,
         }
     }
 
     /// Whether the instance is to blame.
     pub fn is_failure(self) -> bool {
-        !matches!(self.at, At::ClientBody(_) | At::Connect(NoConnection::Crowded))
+        !matches!(self.at, At::ClientBody(_) | At::Unsent | At::Connect(NoConnection::Crowded))
     }
 }
 
@@ -133,6 +137,7 @@ impl Retry {
             | At::Connect(NoConnection::Late)
             | At::ReadHead(_)
             | At::Late
+            | At::Unsent
             | At::ClientBody(_) => None,
         }
     }
@@ -178,6 +183,7 @@ mod tests {
             Failure::Lost { begun: true },
             Failure::Malformed(Malformed::StatusLine),
             Failure::Late,
+            Failure::Unsent,
             Failure::Client(BodyError::Gone),
         ] {
             assert_eq!(get.again(SendError::of(failure, false), true), None, "{failure:?}");

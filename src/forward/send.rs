@@ -129,6 +129,8 @@ fn is_failure(status: StatusCode) -> bool {
 fn timed_out(error: SendError, last: Refusal) -> Refusal {
     match error.at {
         At::ClientBody(_) => last,
-        At::Connect(_) | At::Sent | At::ReadHead(_) | At::Late => Refusal::UpstreamTimeout,
+        At::Connect(_) | At::Sent | At::ReadHead(_) | At::Late | At::Unsent => {
+            Refusal::UpstreamTimeout
+        }
     }
 }

@@ -51,7 +51,7 @@ pub enum Attempt {
     Timeout,
     /// What came was no answer.
     Malformed,
-    /// The client left or its body broke.
+    /// The client left, or its body broke or did not come.
     ClientGone,
 }
 

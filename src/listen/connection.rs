@@ -14,7 +14,7 @@ use super::Listener;
 use super::traffic::Open;
 use super::worker::Worker;
 use crate::exchange::{Client, Ending, Exchange, Fate};
-use crate::gateway::{self, Asked, Gateway};
+use crate::gateway::{self, Asked, Gateway, UnderWay};
 use crate::refusal::Refusal;
 use crate::wire::h1::inbound::{AHEAD, Broken, Inbound, NoHead, Patience};
 use crate::wire::h1::request::{Bounds, Head};
@@ -110,7 +110,7 @@ async fn turn(seat: &Seat, inbound: &Inbound, client: &Client) -> Result<(), Clo
 /// Refuses a request whose head could not be read.
 async fn refuse_unread(seat: &Seat, inbound: &Inbound, client: &Client, refusal: Refusal) {
     let gateway = seat.worker.gateway();
-    let mut exchange = gateway.begin_unread(client);
+    let mut exchange = UnderWay::new(&gateway, gateway.begin_unread(client));
     if refusal == Refusal::MethodNotAllowed {
         // It must be there (RFC 9110 section 15.5.6), and no route was asked.
         exchange.allow =
@@ -130,7 +130,7 @@ async fn exchange(
     let gateway = seat.worker.gateway();
     let Head { parts, framing, keep_alive, expects_continue } = head;
     let version = parts.version;
-    let mut exchange = gateway.begin(client, &parts);
+    let mut exchange = UnderWay::new(&gateway, gateway.begin(client, &parts));
     let asked = Asked { parts, body: inbound.body(framing), expects: expects_continue };
     let answered = {
         let mut answer = pin!(gateway::answer(&gateway, client, &mut exchange, asked));

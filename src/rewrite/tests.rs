@@ -43,6 +43,8 @@ fn exchange(address: IpAddr) -> Exchange {
         cause: None,
         attempts: 0,
         retries: Default::default(),
+
+        counted: std::cell::Cell::new(true),
     }
 }
 

@@ -17,6 +17,8 @@ fn exchange(method: Method) -> Exchange {
         cause: None,
         attempts: 1,
         retries: [0; RetryReason::ALL.len()],
+
+        counted: std::cell::Cell::new(true),
     }
 }
 

@@ -162,11 +162,6 @@ impl Inbound {
         self.0.borrow().decoder.is_done()
     }
 
-    /// Whether the client has left.
-    pub fn has_left(&self) -> bool {
-        self.0.borrow().link.ended
-    }
-
     /// Passes over what is left of the request's body, as far as it has arrived; whether that was all.
     pub fn skip(&self) -> bool {
         let state = &mut *self.0.borrow_mut();
@@ -190,19 +185,6 @@ impl Inbound {
         if let Some(waker) = waker {
             waker.wake();
         }
-    }
-
-    /// Ready once the client has left, while the gateway is busy with its request. A client that closes, also half,
-    /// has left. What it sends meanwhile, more of its body or its next request, is kept up to `most` bytes.
-    pub fn poll_left(&self, most: usize, cx: &mut Context<'_>) -> Poll<()> {
-        let state = &mut *self.0.borrow_mut();
-        while state.link.read.len() < most {
-            match ready!(state.link.poll_fill(cx)) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(_) => {}
-            }
-        }
-        Poll::Pending
     }
 
     /// Writes an answer, head and first data in one write where the data is at hand. Sees a client that leaves while

@@ -215,6 +215,14 @@ impl Link {
         socket2::SockRef::from(&self.io).peek(&mut [std::mem::MaybeUninit::uninit()])
     }
 
+    /// Whether the peer has closed, also half, or broken off, even behind bytes that nobody has read; asked of the kernel.
+    pub fn has_hung_up(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut asked = [PollFd::new(&self.io, PollFlags::RDHUP)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut asked, Some(&at_once)).is_ok_and(|count| count > 0)
+    }
+
     /// Its end will be a reset, so that the peer cannot take what it got for the whole.
     pub fn reset(&self) {
         // It cannot fail on a connected socket; if it did, the peer would see an early end instead.

@@ -5,6 +5,7 @@ pub mod encode;
 pub mod fields;
 pub mod framing;
 pub mod inbound;
+mod leaving;
 pub mod link;
 pub mod malformed;
 pub mod outbound;

@@ -38,6 +38,8 @@ pub enum Failure {
     Malformed(Malformed),
     /// The deadline passed.
     Late,
+    /// The deadline passed while the rest of the client's body was waited for.
+    Unsent,
     /// The client's part broke.
     Client(BodyError),
 }
@@ -69,6 +71,7 @@ pub async fn exchange(
         done: body.is_ended(),
         held: expects.then(|| clock::now() + CONTINUE_WAIT),
         failed: false,
+        waits: false,
     };
     if upload.done {
         encode::end_of_body(link, ending);
@@ -103,6 +106,7 @@ pub async fn exchange(
                     }
                     match upload.held.take() {
                         Some(held) if due.is_none_or(|due| held < due) => {}
+                        _ if upload.waits => return Poll::Ready(Err(Failure::Unsent)),
                         _ => return Poll::Ready(Err(Failure::Late)),
                     }
                 }
@@ -143,6 +147,8 @@ struct Upload {
     held: Option<Instant>,
     /// The upstream takes nothing more; its answer may still come.
     failed: bool,
+    /// All that the client sent was passed on, and more of it is to come.
+    waits: bool,
 }
 
 impl Upload {
@@ -154,6 +160,7 @@ impl Upload {
         cx: &mut Context<'_>,
     ) -> Result<(), BodyError> {
         let mut waits = false;
+        self.waits = false;
         while !self.failed {
             while !waits && !self.done && self.held.is_none() && link.can_gather() {
                 match body.poll_next(cx) {
@@ -170,7 +177,10 @@ impl Upload {
                 }
             }
             match link.poll_flush(cx) {
-                Poll::Ready(Ok(())) if waits || self.done || self.held.is_some() => return Ok(()),
+                Poll::Ready(Ok(())) if waits || self.done || self.held.is_some() => {
+                    self.waits = waits;
+                    return Ok(());
+                }
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => self.failed = true,
                 Poll::Pending => return Ok(()),
