@@ -143,7 +143,7 @@ async fn an_upload_arrives_part_by_part() {
 }
 
 /// Writes so many bytes, as fast as they are taken.
-async fn pour(peer: &mut Peer, bytes: u64) {
+pub(crate) async fn pour(peer: &mut Peer, bytes: u64) {
     let block = vec![b'x'; 256 << 10];
     let mut left = bytes;
     while left > 0 {
@@ -155,7 +155,7 @@ async fn pour(peer: &mut Peer, bytes: u64) {
 }
 
 /// Reads so many bytes, and no more.
-async fn drink(peer: &mut Peer, bytes: u64) {
+pub(crate) async fn drink(peer: &mut Peer, bytes: u64) {
     let mut block = vec![0; 256 << 10];
     let mut left = bytes;
     while left > 0 {
@@ -218,7 +218,7 @@ async fn a_gib_goes_up_in_constant_memory() {
 }
 
 /// Writes until nothing is taken for a while; how much was.
-async fn pour_until_stuck(peer: &mut Peer) -> u64 {
+pub(crate) async fn pour_until_stuck(peer: &mut Peer) -> u64 {
     let block = vec![b'x'; 64 << 10];
     let mut taken = 0;
     while let Ok(wrote) =

@@ -7,6 +7,7 @@ mod support;
 mod bodies;
 mod cases;
 mod failing;
+mod leaving;
 mod life;
 mod limits;
 mod long;

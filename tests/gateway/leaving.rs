@@ -1,0 +1,196 @@
+//! Clients that leave or are slow, upstreams that are slow: who is waited for, and who pays.
+
+use std::time::{Duration, Instant};
+
+use crate::bodies::{drink, pour, pour_until_stuck};
+use crate::support::backend::{Answering, Backend, OK};
+use crate::support::gateway::Setup;
+use crate::support::peer::{Peer, SOON};
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+/// More than all buffers of two connections on loopback hold.
+const LARGE: u64 = 64 << 20;
+
+/// How a client leaves.
+#[derive(Clone, Copy, Debug)]
+enum Leaving {
+    Closes,
+    HalfCloses,
+    Resets,
+}
+
+const WAYS: [Leaving; 3] = [Leaving::Closes, Leaving::HalfCloses, Leaving::Resets];
+
+/// Leaves; a client that closed only half is still there to be told nothing.
+async fn leave(mut client: Peer, how: Leaving) -> Option<Peer> {
+    match how {
+        Leaving::Closes => None,
+        Leaving::HalfCloses => {
+            client.half_close().await;
+            Some(client)
+        }
+        Leaving::Resets => {
+            client.reset();
+            None
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_any_way_at_any_time_ends_its_exchange_at_once() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address]).start().await;
+    for how in WAYS {
+        // Within its head: no backend hears of it.
+        let client = gateway.ask("GET / HTTP/1.1\r\nhost: h\r\nx:").await;
+        let _half = leave(client, how).await;
+        gateway.metric_is("frontgate_connections", &["listener=\"web\""], 0.0).await;
+        backend.assert_untouched().await;
+        // While it waits.
+        let client = gateway.ask(GET).await;
+        let (mut upstream, _) = backend.request().await;
+        let _half = leave(client, how).await;
+        let began = Instant::now();
+        upstream.ended().await;
+        // Within its body.
+        for (framing, part) in
+            [("content-length: 9", "abc"), ("transfer-encoding: chunked", "3\r\nabc\r\n")]
+        {
+            let ask = format!("PUT / HTTP/1.1\r\nhost: h\r\n{framing}\r\n\r\n{part}");
+            let client = gateway.ask(ask).await;
+            let mut upstream = backend.accept().await;
+            upstream.head().await;
+            upstream.take(part.len()).await;
+            let _half = leave(client, how).await;
+            let (rest, _) = upstream.rest().await;
+            assert!(rest.is_empty(), "{how:?}: {rest:?} makes it look complete");
+            backend.assert_untouched().await;
+        }
+        // Within its answer, also when nothing of it is on its way.
+        let mut client = gateway.ask(GET).await;
+        let (mut upstream, _) = backend.request().await;
+        upstream.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc").await;
+        client.head().await;
+        client.take(3).await;
+        let _half = leave(client, how).await;
+        upstream.ended().await;
+        assert!(began.elapsed() < Duration::from_secs(5), "{how:?}: {:?}", began.elapsed());
+    }
+    gateway.metric_is("frontgate_requests_total", &["fate=\"client_gone\""], 12.0).await;
+    gateway.metric_is("frontgate_in_flight", &["route=\"all\""], 0.0).await;
+    gateway.metric_is("frontgate_retries_total", &[], 0.0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_behind_bytes_that_nobody_reads_is_missed_nevertheless() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address]).route("timeout = \"0s\"").start().await;
+    for how in WAYS {
+        // More than is read ahead, and less than the kernel takes.
+        let client = gateway.ask(GET.to_owned() + &"x".repeat(100 << 10)).await;
+        let (mut upstream, _) = backend.request().await;
+        let _half = leave(client, how).await;
+        upstream.ended().await;
+    }
+    // An upload of which nobody takes the rest.
+    let length = format!("PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: {LARGE}\r\n\r\n");
+    let mut client = gateway.ask(length).await;
+    let mut upstream = backend.accept().await;
+    upstream.exact_head().await;
+    pour_until_stuck(&mut client).await;
+    client.reset();
+    gateway.metric_is("frontgate_requests_total", &["fate=\"client_gone\""], 4.0).await;
+    gateway.metric_is("frontgate_in_flight", &["route=\"all\""], 0.0).await;
+}
+
+#[tokio::test]
+async fn time_that_passes_while_the_client_sends_its_body_is_no_fault_of_the_instance() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address]).route("timeout = \"400ms\"").start().await;
+    let mut client =
+        gateway.ask("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nabc").await;
+    let mut upstream = backend.accept().await;
+    upstream.head().await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status(), answer.code()), (504, "upstream_timeout"));
+    client.closed().await;
+    upstream.ended().await;
+    gateway.metric_is("frontgate_attempts_total", &["result=\"client_gone\""], 1.0).await;
+    gateway.metric_is("frontgate_attempts_total", &["result=\"timeout\""], 0.0).await;
+    let services = gateway.admin("/services").await.text();
+    assert!(services.contains("\"failures\":0"), "{services}");
+    // With all of the body there, it is.
+    let mut client =
+        gateway.ask("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\n\r\nabc").await;
+    let _upstream = backend.request().await;
+    assert_eq!(client.answer().await.code(), "upstream_timeout");
+    gateway.metric_is("frontgate_attempts_total", &["result=\"timeout\""], 1.0).await;
+    let services = gateway.admin("/services").await.text();
+    assert!(services.contains("\"failures\":1"), "{services}");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_is_not_its_upstreams_silence() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address]).route("idle_timeout = \"300ms\"").start().await;
+    for (version, framing) in
+        [("1.1", format!("content-length: {LARGE}\r\n")), ("1.0", String::new())]
+    {
+        let mut client = gateway.ask(format!("GET / HTTP/{version}\r\nhost: h\r\n\r\n")).await;
+        let (mut upstream, _) = backend.request().await;
+        upstream.send(format!("HTTP/1.1 200 OK\r\n{framing}\r\n")).await;
+        client.exact_head().await;
+        // It has more to say all the time, and is not read.
+        let taken = pour_until_stuck(&mut upstream).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        tokio::join!(pour(&mut upstream, LARGE - taken), drink(&mut client, LARGE));
+        drop(upstream);
+    }
+    gateway.metric_is("frontgate_requests_total", &["fate=\"answered\""], 2.0).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_slowly_is_not_its_clients_silence() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address]).limits("body_timeout = \"300ms\"").start().await;
+    let mut client =
+        gateway.ask(format!("PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: {LARGE}\r\n\r\n")).await;
+    let mut upstream = backend.accept().await;
+    upstream.exact_head().await;
+    let taken = pour_until_stuck(&mut client).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    tokio::join!(pour(&mut client, LARGE - taken), drink(&mut upstream, LARGE));
+    upstream.send(OK).await;
+    assert_eq!(client.answer().await.text(), "ok");
+}
+
+#[tokio::test]
+async fn those_who_are_stuck_keep_nobody_else_waiting() {
+    let (backend, quick) = (Backend::new().await, Answering::with(OK).await);
+    let tables = format!(
+        "[[route]]\nname = \"quick\"\npath = \"/quick\"\nservice = \"quick\"\n\
+         [service.quick]\nendpoints = [\"http://{}\"]",
+        quick.address
+    );
+    let gateway = Setup::to(&[backend.address]).tables(&tables).start().await;
+    let mut stuck = Vec::new();
+    for _ in 0..4 {
+        let client = gateway.ask(GET).await;
+        let (mut upstream, _) = backend.request().await;
+        upstream.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n")).await;
+        pour_until_stuck(&mut upstream).await;
+        let ask = format!("PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: {LARGE}\r\n\r\n");
+        let mut sender = gateway.ask(ask).await;
+        let taker = backend.accept().await;
+        pour_until_stuck(&mut sender).await;
+        stuck.extend([client, upstream, sender, taker]);
+    }
+    let began = Instant::now();
+    let mut client = Peer::connect(gateway.web()).await;
+    for _ in 0..100 {
+        client.send("GET /quick HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        assert_eq!(client.answer().await.text(), "ok");
+    }
+    assert!(began.elapsed() < SOON / 2, "{:?}", began.elapsed());
+    gateway.metric_is("frontgate_in_flight", &["route=\"all\""], 8.0).await;
+}
