@@ -308,6 +308,14 @@ impl State {
                 Poll::Ready(done.map_err(|_| ()))
             }
             Poll::Pending => {
+                // One that has left takes nothing more, either.
+                while self.link.read.len() < AHEAD {
+                    match self.link.poll_fill(cx) {
+                        Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(())),
+                        Poll::Ready(Ok(_)) => {}
+                        Poll::Pending => break,
+                    }
+                }
                 if stalled.replace(left) != Some(left) {
                     self.link.timer.set(after(clock::now(), self.patience.idle));
                 }
