@@ -1,6 +1,9 @@
 //! The limits and timers of listeners and pools.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use tokio::net::TcpSocket;
 
 use crate::support::backend::{Answering, Backend, OK};
 use crate::support::gateway::Setup;
@@ -154,6 +157,51 @@ async fn more_connections_than_allowed_are_told_so() {
         gateway.metric_is("frontgate_connections", &["listener=\"web\""], 2.0).await;
         assert_eq!(gateway.fetch("/").await.text(), "ok", "{limits}: there is room again");
     }
+}
+
+#[tokio::test]
+async fn a_client_is_counted_by_its_address_however_that_is_written() {
+    let backend = Answering::with(OK).await;
+    // On a socket for both families, IPv4 clients come as `::ffff:127.0.0.1`.
+    let both = "[listen.both]\naddress = \"[::]:0\"\nlimits = { connections_per_client = 2 }";
+    let gateway = Setup::to(&[backend.address]).tables(both).start().await;
+    let port = gateway.listener("both").port();
+    let from = async |source: &str| {
+        let source: SocketAddr = source.parse().expect("an address");
+        let socket = match source {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        };
+        let socket = socket.expect("a socket");
+        socket.bind(source).expect("an address of this machine");
+        let to = match source {
+            SocketAddr::V4(_) => SocketAddr::from(([127, 0, 0, 1], port)),
+            SocketAddr::V6(_) => SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port)),
+        };
+        let mut client = Peer::new(socket.connect(to).await.expect("a connection"));
+        client.send(GET).await;
+        let status = client.answer().await.status();
+        (client, status)
+    };
+    let mut open = Vec::new();
+    for (source, status) in [
+        ("127.0.0.1:0", 200),
+        ("127.0.0.1:0", 200),
+        ("127.0.0.1:0", 503),
+        ("127.0.0.2:0", 200),
+        ("[::1]:0", 200),
+        ("[::1]:0", 200),
+        ("[::1]:0", 503),
+        ("127.0.0.2:0", 200),
+        ("127.0.0.2:0", 503),
+    ] {
+        let (client, got) = from(source).await;
+        assert_eq!(got, status, "{source}");
+        open.push(client);
+    }
+    drop(open.remove(0));
+    gateway.metric_is("frontgate_connections", &["listener=\"both\""], 5.0).await;
+    assert_eq!(from("127.0.0.1:0").await.1, 200, "what was closed is free again");
 }
 
 #[tokio::test]
