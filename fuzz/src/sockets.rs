@@ -14,7 +14,8 @@ use frontgate::rewrite::hop_by_hop;
 use frontgate::wire::Body;
 use frontgate::wire::body::Replay;
 use frontgate::wire::h1::encode::Ending;
-use frontgate::wire::h1::inbound::{Inbound, NoHead, Patience, persistence};
+use frontgate::wire::h1::encode::Persistence;
+use frontgate::wire::h1::inbound::{Inbound, NoHead, Patience};
 use frontgate::wire::h1::outbound::{self, Answered, End, Failure, Home};
 use frontgate::wire::h1::request::{Bounds, Head};
 use frontgate::wire::h1::{Link, Malformed};
@@ -83,7 +84,7 @@ pub async fn request(wire: &[u8]) -> Passed {
         Ok(head) => head,
         Err(NoHead::Malformed(malformed)) => return Passed::Refused(malformed),
         Err(NoHead::Over) => return Passed::Nothing,
-        Err(NoHead::Slow) => panic!("it hung"),
+        Err(NoHead::Slow | NoHead::Idle) => panic!("it hung"),
     };
     hop_by_hop::request(&mut parts.headers);
     let mut body = inbound.body(framing);
@@ -157,7 +158,7 @@ pub async fn answer(
     let ending = Ending::of_response(method, version, head.status, &body);
     let (link, mut client) = connection(b"").await;
     let inbound = Inbound::new(link, PATIENCE);
-    let how = persistence(version, false);
+    let how = Persistence::of(version, false);
     let mut got = Vec::new();
     let whole = {
         let mut answering = pin!(inbound.answer(&head, &mut body, ending, how));
