@@ -16,6 +16,7 @@ pub mod scan;
 mod sending;
 mod splice;
 pub mod target;
+mod upload;
 
 pub use framing::{Decoder, Framing};
 pub use link::Link;

@@ -15,6 +15,7 @@ use super::encode::{self, Ending};
 use super::framing::Taken;
 use super::response::{self, Head};
 use super::splice::Pipe;
+use super::upload::Upload;
 use super::{Decoder, Framing, Link, Malformed};
 use crate::wire::body::Replay;
 use crate::wire::{Body, BodyError, after, clock, spare};
@@ -134,59 +135,6 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (one, None) | (None, one) => one,
-    }
-}
-
-/// The request's way up.
-#[derive(Debug)]
-struct Upload {
-    ending: Ending,
-    /// The whole body is queued.
-    done: bool,
-    /// Until then the body waits for the upstream's word.
-    held: Option<Instant>,
-    /// The upstream takes nothing more; its answer may still come.
-    failed: bool,
-    /// All that the client sent was passed on, and more of it is to come.
-    waits: bool,
-}
-
-impl Upload {
-    /// Moves what can be moved, until either side has to be waited for.
-    fn poll(
-        &mut self,
-        link: &mut Link,
-        body: &mut Replay<'_>,
-        cx: &mut Context<'_>,
-    ) -> Result<(), BodyError> {
-        let mut waits = false;
-        self.waits = false;
-        while !self.failed {
-            while !waits && !self.done && self.held.is_none() && link.can_gather() {
-                match body.poll_next(cx) {
-                    Poll::Ready(Some(frame)) => {
-                        let frame = frame?;
-                        self.done = body.is_ended();
-                        encode::frame(link, frame, self.ending, self.done);
-                    }
-                    Poll::Ready(None) => {
-                        self.done = true;
-                        encode::end_of_body(link, self.ending);
-                    }
-                    Poll::Pending => waits = true,
-                }
-            }
-            match link.poll_flush(cx) {
-                Poll::Ready(Ok(())) if waits || self.done || self.held.is_some() => {
-                    self.waits = waits;
-                    return Ok(());
-                }
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => self.failed = true,
-                Poll::Pending => return Ok(()),
-            }
-        }
-        Ok(())
     }
 }
 
