@@ -18,6 +18,7 @@ use crate::refusal::Refusal;
 use crate::rewrite::{self, RequestIds, Rewrite};
 use crate::router::{Ask, Outcome, Router};
 use crate::wire::Body;
+use crate::wire::h1::Early;
 
 /// Routes and services, shared by all workers; replaced whole when either changes.
 #[derive(Debug)]
@@ -68,8 +69,8 @@ pub struct Asked {
     pub parts: Parts,
     /// Its body, to be read.
     pub body: Body,
-    /// Whether the client waits for 100 before its body.
-    pub expects: bool,
+    /// Where interim answers go.
+    pub early: Early,
 }
 
 /// Answers one request. Every stage a request can meet is a line of [`pass`], in order.
@@ -79,8 +80,9 @@ pub async fn answer(
     exchange: &mut Exchange,
     asked: Asked,
 ) -> Response<Body> {
-    let Asked { mut parts, body, expects } = asked;
-    let passed = pass(gateway, client, exchange, (&mut parts, body, expects)).await;
+    let Asked { mut parts, body, early } = asked;
+    let early = early.cleaned(rewrite::hop_by_hop::response);
+    let passed = pass(gateway, client, exchange, (&mut parts, body, &early)).await;
     let response = passed.unwrap_or_else(|refusal| exchange.refuse(refusal, &parts.headers));
     crate::wire::spare::give_map(parts.headers);
     response
@@ -90,13 +92,13 @@ async fn pass(
     gateway: &Gateway,
     client: &Client,
     exchange: &mut Exchange,
-    (parts, body, expects): (&mut Parts, Body, bool),
+    (parts, body, early): (&mut Parts, Body, &Early),
 ) -> Result<Response<Body>, Refusal> {
     exchange.address = gateway.address(client, parts);
     let (route, which_path) = gateway.find(client, parts, exchange)?;
     route.rewrite.request(parts, exchange, client, which_path);
     let local = &gateway.locals[route.service];
-    let mut response = forward::send(local, route.call(expects), parts, body, exchange).await?;
+    let mut response = forward::send(local, route.call(early), parts, body, exchange).await?;
     route.rewrite.response(response.headers_mut(), exchange);
     Ok(response)
 }
@@ -268,12 +270,12 @@ fn asked_for(ask: &Ask<'_>) -> String {
 }
 
 impl Route {
-    fn call(&self, expects: bool) -> Call {
+    fn call<'a>(&self, early: &'a Early) -> Call<'a> {
         Call {
             timeout: self.config.timeout,
             idle_timeout: self.config.idle_timeout,
             preserve_host: self.rewrite.preserve_host,
-            expects,
+            early,
         }
     }
 }
@@ -306,7 +308,7 @@ mod tests {
         let (gateway, client) = (empty(), client());
         let (parts, ()) = http::Request::new(()).into_parts();
         let mut exchange = gateway.begin(&client, &parts);
-        let asked = Asked { parts, body: Body::Empty, expects: false };
+        let asked = Asked { parts, body: Body::Empty, early: Early::nowhere() };
         let size = size_of_val(&answer(&gateway, &client, &mut exchange, asked));
         assert!(size <= 2560, "{size} bytes");
     }

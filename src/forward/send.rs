@@ -15,6 +15,7 @@ use super::service::Attempt;
 use crate::exchange::{Exchange, RetryReason};
 use crate::refusal::Refusal;
 use crate::wire::body::Replay;
+use crate::wire::h1::Early;
 use crate::wire::h1::outbound::{self, Home};
 use crate::wire::{Body, after};
 
@@ -23,21 +24,21 @@ const REPLAY_BYTES: usize = 64 << 10;
 
 /// What a route wants of an exchange.
 #[derive(Clone, Copy, Debug)]
-pub struct Call {
+pub struct Call<'a> {
     /// The whole exchange until the final answer's head; zero is none.
     pub timeout: Duration,
     /// Silence of the upstream within its answer; zero is any.
     pub idle_timeout: Duration,
     /// Whether the upstream sees the client's Host.
     pub preserve_host: bool,
-    /// Whether the client waits for 100 before its body.
-    pub expects: bool,
+    /// Where interim answers go.
+    pub early: &'a Early,
 }
 
 /// Sends a request, whose parts are as the upstream shall see them.
 pub async fn send(
     local: &Local,
-    call: Call,
+    call: Call<'_>,
     parts: &mut Parts,
     mut body: Body,
     exchange: &mut Exchange,
@@ -94,7 +95,7 @@ pub async fn send(
 async fn attempt(
     slot: &Rc<Slot>,
     wanted: Wanted,
-    call: Call,
+    call: Call<'_>,
     parts: &Parts,
     body: &mut Replay<'_>,
 ) -> Result<Response<Body>, SendError> {
@@ -104,7 +105,7 @@ async fn attempt(
         .map_err(|none| SendError { at: At::Connect(none), reused: false })?;
     let lost = SendError { at: At::Sent, reused };
     let link = lease.link().ok_or(lost)?;
-    let answered = outbound::exchange(link, parts, body, call.expects, wanted.due)
+    let answered = outbound::exchange(link, parts, body, call.early, wanted.due)
         .await
         .map_err(|failure| SendError::of(failure, reused))?;
     let (link, slot) = lease.hand_over().ok_or(lost)?;

@@ -18,7 +18,7 @@ use crate::gateway::{self, Asked, Gateway, UnderWay};
 use crate::refusal::Refusal;
 use crate::wire::h1::inbound::{AHEAD, Broken, Inbound, NoHead, Patience};
 use crate::wire::h1::request::{Bounds, Head};
-use crate::wire::h1::{Link, encode};
+use crate::wire::h1::{Early, Link, encode};
 use crate::wire::{Body, BodyError, spare};
 
 /// What is read and thrown away after a refusal, so that closing does not destroy the answer on its way.
@@ -131,7 +131,8 @@ async fn exchange(
     let Head { parts, framing, keep_alive, expects_continue } = head;
     let version = parts.version;
     let mut exchange = UnderWay::new(&gateway, gateway.begin(client, &parts));
-    let asked = Asked { parts, body: inbound.body(framing), expects: expects_continue };
+    let early = Early::new(inbound, version, expects_continue);
+    let asked = Asked { parts, body: inbound.body(framing), early };
     let answered = {
         let mut answer = pin!(gateway::answer(&gateway, client, &mut exchange, asked));
         poll_fn(|cx| match answer.as_mut().poll(cx) {

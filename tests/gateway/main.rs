@@ -7,6 +7,7 @@ mod support;
 mod bodies;
 mod cases;
 mod failing;
+mod interims;
 mod leaving;
 mod life;
 mod limits;

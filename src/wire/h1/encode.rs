@@ -69,6 +69,11 @@ pub fn request(out: &mut Vec<u8>, method: &Method, uri: &Uri, headers: &HeaderMa
     end(out, ending);
 }
 
+/// Writes an interim answer's head, which is all there is of it.
+pub fn interim(out: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap) {
+    response(out, status, headers, Ending::None, Persistence::Keep);
+}
+
 /// How an answer leaves the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {

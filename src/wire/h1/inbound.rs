@@ -196,13 +196,12 @@ impl Inbound {
         ending: Ending,
         persistence: Persistence,
     ) -> Result<(), Broken> {
-        encode::response(
-            &mut self.0.borrow_mut().link.out,
-            head.status,
-            &head.headers,
-            ending,
-            persistence,
-        );
+        let before = self.with_link(|link| {
+            // Interim answers may still be on their way.
+            let before = link.out.len();
+            encode::response(&mut link.out, head.status, &head.headers, ending, persistence);
+            before
+        });
         let mut sending = Sending::new(ending);
         if ending == Ending::None || body.is_ended() {
             sending.end(&mut self.0.borrow_mut().link);
@@ -219,10 +218,12 @@ impl Inbound {
                 if let Some(error @ BodyError::Malformed(_)) = sending.broken
                     && !sending.begun
                 {
-                    // Nothing has left, so the client can still be told what it was.
-                    self.0.borrow_mut().link.out.clear();
+                    // Nothing of it has left, so the client can still be told what it was.
+                    self.with_link(|link| link.out.truncate(before));
                     return Poll::Ready(Err(Broken::Unsent(error)));
                 }
+                // A long head, or interim answers before it, may leave before the body is looked at.
+                sending.begun = true;
                 match self.0.borrow_mut().poll_flush(cx, &mut stalled) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(())) => return Poll::Ready(Err(Broken::Client)),
@@ -352,6 +353,8 @@ impl RequestBody {
             match state.decoder.take(&mut state.link.read) {
                 Ok(Taken::Data(data)) => {
                     state.waiting = false;
+                    // It did not wait, so it need not be told to go on (RFC 9110 section 10.1.1).
+                    state.expecting = false;
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Ok(Taken::Trailers(map)) => return Poll::Ready(Some(Ok(Frame::trailers(map)))),

@@ -1,6 +1,7 @@
 //! HTTP/1.1, both roles: one strict reader for heads, one writer that decides framing itself.
 
 pub mod chunked;
+pub mod early;
 pub mod encode;
 pub mod fields;
 pub mod framing;
@@ -18,6 +19,7 @@ mod splice;
 pub mod target;
 mod upload;
 
+pub use early::Early;
 pub use framing::{Decoder, Framing};
 pub use link::Link;
 pub use malformed::{Fault, Malformed};

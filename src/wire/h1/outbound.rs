@@ -16,7 +16,7 @@ use super::framing::Taken;
 use super::response::{self, Head};
 use super::splice::Pipe;
 use super::upload::Upload;
-use super::{Decoder, Framing, Link, Malformed};
+use super::{Decoder, Early, Framing, Link, Malformed};
 use crate::wire::body::Replay;
 use crate::wire::{Body, BodyError, after, clock, spare};
 
@@ -62,7 +62,7 @@ pub async fn exchange(
     link: &mut Link,
     request: &Parts,
     body: &mut Replay<'_>,
-    expects: bool,
+    early: &Early,
     due: Option<Instant>,
 ) -> Result<Answered, Failure> {
     let ending = Ending::of_request(&request.method, body.remaining());
@@ -70,7 +70,7 @@ pub async fn exchange(
     let mut upload = Upload {
         ending,
         done: body.is_ended(),
-        held: expects.then(|| clock::now() + CONTINUE_WAIT),
+        held: early.expects.then(|| clock::now() + CONTINUE_WAIT),
         failed: false,
         waits: false,
     };
@@ -86,11 +86,8 @@ pub async fn exchange(
             }
             match poll_head(link, &request.method, &mut map, cx) {
                 Poll::Ready(Ok(head)) if interim(head.parts.status) && interims < INTERIMS => {
-                    if head.parts.status == StatusCode::CONTINUE {
-                        upload.held = None;
-                    }
                     interims += 1;
-                    map = recycle(head);
+                    map = upload.hear(head, early);
                 }
                 Poll::Ready(Ok(head)) if head.parts.status.is_informational() => {
                     return Poll::Ready(Err(Failure::Malformed(Malformed::Unasked)));
@@ -99,8 +96,15 @@ pub async fn exchange(
                     let uploaded = upload.done && link.is_flushed();
                     return Poll::Ready(Ok(Answered { head, uploaded }));
                 }
+                Poll::Ready(Err(Failure::Lost { begun })) => {
+                    // An interim answer was a byte of an answer, too.
+                    return Poll::Ready(Err(Failure::Lost { begun: begun || interims > 0 }));
+                }
                 Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
                 Poll::Pending => {
+                    if interims > 0 {
+                        early.flush(cx);
+                    }
                     link.timer.set(earlier(due, upload.held));
                     if link.timer.poll(cx).is_pending() {
                         return Poll::Pending;
@@ -123,12 +127,6 @@ pub async fn exchange(
 
 fn interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
-}
-
-fn recycle(head: Head) -> http::HeaderMap {
-    let mut map = head.parts.headers;
-    map.clear();
-    map
 }
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

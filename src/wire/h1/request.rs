@@ -107,6 +107,10 @@ fn read(head: &Bytes, bounds: &Bounds, map: &mut HeaderMap) -> Result<Head, Malf
     let expects_continue = seen.expects
         && version == Version::HTTP_11
         && !matches!(framing, Framing::None | Framing::Length(0));
+    if seen.expects && !expects_continue {
+        // It means nothing here, and must not make the upstream wait or speak.
+        map.remove(EXPECT);
+    }
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = method;
     parts.uri = uri;

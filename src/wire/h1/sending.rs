@@ -15,7 +15,7 @@ pub(super) struct Sending {
     pub(super) ended: bool,
     /// The next part of the body is not there yet.
     pub(super) awaited: bool,
-    /// Some of its body was queued or waited for, so that its head may have been written.
+    /// Some of its body was queued or waited for, or its head may have been written.
     pub(super) begun: bool,
     /// The body broke.
     pub(super) broken: Option<BodyError>,

@@ -3,8 +3,12 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::Link;
+use http::response::Parts;
+use http::{HeaderMap, StatusCode};
+
 use super::encode::{self, Ending};
+use super::response::Head;
+use super::{Early, Link};
 use crate::wire::BodyError;
 use crate::wire::body::Replay;
 
@@ -23,6 +27,17 @@ pub(super) struct Upload {
 }
 
 impl Upload {
+    /// An interim answer came, which may be the upstream's word; gives its map back.
+    pub(super) fn hear(&mut self, head: Head, early: &Early) -> HeaderMap {
+        let Parts { status, mut headers, .. } = head.parts;
+        if status == StatusCode::CONTINUE {
+            self.held = None;
+        }
+        early.pass(status, &mut headers);
+        headers.clear();
+        headers
+    }
+
     /// Moves what can be moved, until either side has to be waited for.
     pub(super) fn poll(
         &mut self,
