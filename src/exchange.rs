@@ -38,6 +38,8 @@ pub struct Exchange {
     pub route: Option<usize>,
     /// The request's method.
     pub method: Method,
+    /// Its request is in HTTP/1.1 without a body, so that another protocol may follow it (RFC 9110 section 7.8).
+    pub may_switch: bool,
     /// When its head was complete.
     pub began: Instant,
     /// Why the gateway answered by itself.
@@ -83,6 +85,7 @@ impl Exchange {
             address: client.peer.ip().to_canonical(),
             route: None,
             method,
+            may_switch: false,
             began: clock::now(),
             refusal: None,
             allow: None,
@@ -197,7 +200,7 @@ pub struct Ending {
     pub status: u16,
     /// How it ended.
     pub fate: Fate,
-    /// From the complete request head to the last byte of the answer.
+    /// From the complete request head to the last byte of the answer; to its head when a tunnel followed.
     pub took: Duration,
 }
 

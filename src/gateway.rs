@@ -5,8 +5,8 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::Response;
 use http::request::Parts;
+use http::{Response, Version};
 use ipnet::IpNet;
 
 use crate::config::model::RouteConfig;
@@ -95,11 +95,13 @@ async fn pass(
     (parts, body, early): (&mut Parts, Body, &Early),
 ) -> Result<Response<Body>, Refusal> {
     exchange.address = gateway.address(client, parts);
+    exchange.may_switch = parts.version == Version::HTTP_11 && matches!(body, Body::Empty);
     let (route, which_path) = gateway.find(client, parts, exchange)?;
     route.rewrite.request(parts, exchange, client, which_path);
     let local = &gateway.locals[route.service];
     let mut response = forward::send(local, route.call(early), parts, body, exchange).await?;
-    route.rewrite.response(response.headers_mut(), exchange);
+    let status = response.status();
+    route.rewrite.response(status, response.headers_mut(), exchange);
     Ok(response)
 }
 

@@ -124,6 +124,8 @@ fn every_key_arrives_in_the_model() {
         ]
     );
     assert_eq!(route.listen, [1]);
+    assert_eq!(route.upgrade, ["websocket", "spdy"], "in lower case");
+    assert_eq!(config.routes[1].upgrade, ["websocket"], "by default");
     assert_eq!(route.headers[3].1, Condition::Matches("a+".to_owned()));
     assert!(route.timeout.is_zero() && !route.preserve_host && route.priority == -1);
     assert_eq!(config.routes[1].name, "/users/{id}", "called after its path");
@@ -148,6 +150,28 @@ fn what_a_table_writes_replaces_its_default_and_policies_merge_by_field() {
         .collect();
     assert_eq!(set, ["x-edge=1", "host=orders.internal", "x-kept=yes"], "by header name");
     assert_eq!(edits.remove, ["x-debug"]);
+}
+
+#[test]
+fn upgrades_are_listed_or_switched_off_and_on_again() {
+    for (defaults, own, listed) in [
+        ("", "upgrade = false", &[][..]),
+        ("", "upgrade = []", &[]),
+        ("", "upgrade = true", &["websocket"]),
+        ("upgrade = false", "", &[]),
+        ("upgrade = false", "upgrade = true", &["websocket"]),
+        ("upgrade = [\"a\"]", "upgrade = [\"b\"]", &["b"]),
+        ("upgrade = [\"a\"]", "", &["a"]),
+    ] {
+        let text = format!(
+            "[listen.web]\naddress = \"127.0.0.1:0\"\n[registry.consul]\nkind = \"consul\"\n\
+             [defaults.route]\n{defaults}\n[[route]]\nservice = \"a\"\n{own}"
+        );
+        let loaded = config::parse(Path::new("frontgate.toml"), &text, &KINDS).unwrap();
+        assert_eq!(loaded.config.routes[0].upgrade, listed, "{defaults}: {own}");
+        let shown = &config::show(&loaded.config)["route"][0]["upgrade"];
+        assert_eq!(*shown, serde_json::json!(listed));
+    }
 }
 
 #[test]

@@ -82,6 +82,7 @@ fn plain() -> RouteConfig {
         preserve_host: true,
         timeout: ROUTE_TIMEOUT,
         idle_timeout: ROUTE_IDLE_TIMEOUT,
+        upgrade: vec!["websocket".to_owned()],
         request_headers: super::model::HeaderEdits::default(),
         response_headers: super::model::HeaderEdits::default(),
     }
@@ -99,6 +100,7 @@ fn settings(table: &mut Table<'_>, scope: &Scope<'_>) -> RouteConfig {
         preserve_host: table.flag("preserve_host").unwrap_or(plain.preserve_host),
         timeout: table.duration("timeout").unwrap_or(plain.timeout),
         idle_timeout: table.duration("idle_timeout").unwrap_or(plain.idle_timeout),
+        upgrade: upgrade(table).unwrap_or(plain.upgrade),
         request_headers: headers::edits(table, "request_headers"),
         response_headers: headers::edits(table, "response_headers"),
         ..plain
@@ -185,6 +187,27 @@ fn listen(table: &mut Table<'_>, scope: &Scope<'_>) -> Vec<usize> {
         }
     }
     listen
+}
+
+/// `["websocket"]`, true for what is so anyway, false for none.
+fn upgrade(table: &mut Table<'_>) -> Option<Vec<String>> {
+    if let Some(Value::Flag(on)) = table.find("upgrade").map(|node| &node.value) {
+        return if *on { None } else { Some(Vec::new()) };
+    }
+    let mut protocols = Vec::new();
+    for (text, place) in table.spots("upgrade")? {
+        let protocol = text.to_ascii_lowercase();
+        // Both are tokens (RFC 9110 sections 5.1 and 7.8).
+        if http::HeaderName::from_bytes(protocol.as_bytes()).is_err() {
+            let hint = "its name alone, like \"websocket\": it may come in any version";
+            table.problem_at(&place, format!("{text:?} cannot be a protocol's name"), hint);
+        } else if protocols.contains(&protocol) {
+            table.problem_at(&place, "this protocol stands here twice", None);
+        } else {
+            protocols.push(protocol);
+        }
+    }
+    Some(protocols)
 }
 
 /// `"orders"` or `[{ service = "orders" }]`.

@@ -186,6 +186,7 @@ fn route(route: &RouteConfig, config: &Config) -> Value {
         "preserve_host": route.preserve_host,
         "timeout": show_duration(route.timeout),
         "idle_timeout": show_duration(route.idle_timeout),
+        "upgrade": route.upgrade,
         "request_headers": edits(&route.request_headers),
         "response_headers": edits(&route.response_headers),
     });

@@ -11,6 +11,7 @@ use http::{HeaderValue, Response};
 use tokio::net::TcpStream;
 
 use super::Listener;
+use super::switch::switch;
 use super::traffic::Open;
 use super::worker::Worker;
 use crate::exchange::{Client, Ending, Exchange, Fate};
@@ -148,6 +149,11 @@ async fn exchange(
         gateway.end(&exchange, Ending { status: 0, fate: Fate::ClientGone, took });
         return Err(Close::Quiet);
     };
+    if matches!(response.body(), Body::Switched(_)) {
+        // Cold: a tunnel's state must not be part of every connection's.
+        Box::pin(switch(inbound, &gateway, &exchange, response)).await;
+        return Err(Close::Quiet);
+    }
     // What is left of a body nobody read would be taken for the next request.
     let read = inbound.skip();
     let promised = !keep_alive;

@@ -3,6 +3,7 @@
 mod accept;
 mod bind;
 mod connection;
+mod switch;
 mod traffic;
 mod worker;
 

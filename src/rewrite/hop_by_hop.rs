@@ -5,13 +5,19 @@ use http::header::{
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
-/// Takes them out of a request. `te: trailers` stays, since trailers pass.
-pub fn request(headers: &mut HeaderMap) {
+use super::upgrade;
+
+/// Takes them out of a request. `te: trailers` stays, since trailers pass, and so does an upgrade to a listed protocol.
+pub fn request(headers: &mut HeaderMap, upgrades: &[String]) {
     let present = present(headers);
+    let offered = if present[UPGRADE_AT] { upgrade::offered(headers, upgrades) } else { None };
     let trailers = present[TE_AT] && takes_trailers(headers);
     remove(headers, present);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(offered) = offered {
+        upgrade::put(headers, offered);
     }
 }
 
@@ -19,6 +25,15 @@ pub fn request(headers: &mut HeaderMap) {
 pub fn response(headers: &mut HeaderMap) {
     let present = present(headers);
     remove(headers, present);
+}
+
+/// Takes them out of a 101 that was asked for, but what it is about.
+pub fn switched(headers: &mut HeaderMap) {
+    let protocols = headers.get(UPGRADE).cloned();
+    response(headers);
+    if let Some(protocols) = protocols {
+        upgrade::put(headers, protocols);
+    }
 }
 
 fn present(headers: &HeaderMap) -> [bool; LISTED] {
@@ -89,7 +104,7 @@ fn place(name: &str) -> Option<usize> {
         "transfer-encoding" => 2,
         "te" => TE_AT,
         "trailer" => 4,
-        "upgrade" => 5,
+        "upgrade" => UPGRADE_AT,
         "proxy-authenticate" => 6,
         "proxy-authorization" => 7,
         "keep-alive" => 8,
@@ -102,6 +117,7 @@ fn place(name: &str) -> Option<usize> {
 const LISTED: usize = 11;
 const CONNECTION_AT: usize = 0;
 const TE_AT: usize = 3;
+const UPGRADE_AT: usize = 5;
 static NAMES: [HeaderName; LISTED] = [
     CONNECTION,
     CONTENT_LENGTH,
@@ -147,7 +163,7 @@ mod tests {
         let mut headers = map(&lines);
         headers.insert("x-kept", HeaderValue::from_static("1"));
         let mut answer = headers.clone();
-        request(&mut headers);
+        request(&mut headers, &[]);
         response(&mut answer);
         assert_eq!(names(&headers), ["x-kept"]);
         assert_eq!(names(&answer), ["x-kept"]);
@@ -166,7 +182,7 @@ mod tests {
             ("x-four", "1"),
             ("x-five", "1"),
         ]);
-        request(&mut headers);
+        request(&mut headers, &[]);
         assert_eq!(names(&headers), ["x-five"]);
     }
 
@@ -183,7 +199,7 @@ mod tests {
         let mut headers = map(&kept);
         let all = "Host, AUTHORIZATION, X-Forwarded-For, x-forwarded-host, forwarded, X-Real-IP";
         headers.insert(CONNECTION, HeaderValue::from_static(all));
-        request(&mut headers);
+        request(&mut headers, &[]);
         assert_eq!(headers, map(&kept));
     }
 
@@ -196,7 +212,7 @@ mod tests {
             ("nottrailers", false),
         ] {
             let mut headers = map(&[("te", sent), ("connection", "te")]);
-            request(&mut headers);
+            request(&mut headers, &[]);
             assert_eq!(headers, map(if kept { &[("te", "trailers")] } else { &[] }), "{sent}");
             let mut answer = map(&[("te", sent)]);
             response(&mut answer);

@@ -6,9 +6,10 @@ pub mod hop_by_hop;
 pub mod path;
 pub mod request_id;
 mod template;
+mod upgrade;
 
-use http::HeaderMap;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 
 pub use self::forwarded::client_address;
 use self::path::Path;
@@ -22,6 +23,7 @@ pub struct Rewrite {
     /// Whether the upstream sees the client's Host; if not, forwarding puts the instance's in its place.
     pub preserve_host: bool,
     path: Path,
+    upgrade: Vec<String>,
     request_headers: HeaderEdits,
     response_headers: HeaderEdits,
 }
@@ -32,6 +34,7 @@ impl Rewrite {
         Ok(Self {
             preserve_host: route.preserve_host,
             path: Path::new(&route.path, &route.paths)?,
+            upgrade: route.upgrade.clone(),
             request_headers: route.request_headers.clone(),
             response_headers: route.response_headers.clone(),
         })
@@ -47,7 +50,8 @@ impl Rewrite {
         which_path: usize,
     ) {
         let headers = &mut parts.headers;
-        hop_by_hop::request(headers);
+        let upgrades = if exchange.may_switch { &*self.upgrade } else { &[] };
+        hop_by_hop::request(headers, upgrades);
         forwarded::apply(headers, client, exchange.address);
         headers.insert(request_id::X_REQUEST_ID, exchange.id.clone());
         if let Some(rewritten) = self.path.request(which_path, &parts.uri) {
@@ -61,8 +65,11 @@ impl Rewrite {
     }
 
     /// What the client gets of an upstream's answer.
-    pub fn response(&self, headers: &mut HeaderMap, exchange: &Exchange) {
-        hop_by_hop::response(headers);
+    pub fn response(&self, status: StatusCode, headers: &mut HeaderMap, exchange: &Exchange) {
+        match status {
+            StatusCode::SWITCHING_PROTOCOLS => hop_by_hop::switched(headers),
+            _ => hop_by_hop::response(headers),
+        }
         headers.insert(request_id::X_REQUEST_ID, exchange.id.clone());
         headers::apply(&self.response_headers, headers);
     }

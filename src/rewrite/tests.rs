@@ -26,6 +26,7 @@ fn route() -> RouteConfig {
         preserve_host: true,
         timeout: Duration::ZERO,
         idle_timeout: Duration::ZERO,
+        upgrade: vec!["websocket".to_owned()],
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
     }
@@ -37,6 +38,7 @@ fn exchange(address: IpAddr) -> Exchange {
         address,
         route: None,
         method: Method::GET,
+        may_switch: false,
         began: Instant::now(),
         refusal: None,
         allow: None,
@@ -120,7 +122,7 @@ fn an_answer_carries_the_id_and_the_edits_come_last() {
     let rewrite = Rewrite::new(&config).unwrap();
     let sent = [("server", "x"), ("keep-alive", "1"), ("x-request-id", "theirs"), ("etag", "1")];
     let mut headers = parts(&sent).headers;
-    rewrite.response(&mut headers, &exchange("1.1.1.1".parse().unwrap()));
+    rewrite.response(StatusCode::OK, &mut headers, &exchange("1.1.1.1".parse().unwrap()));
     let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["etag", "x-request-id"]);

@@ -10,6 +10,7 @@ use http_body::{Frame, SizeHint};
 use super::h1::Malformed;
 use super::h1::inbound::RequestBody;
 use super::h1::outbound::ResponseBody;
+use super::h1::tunnel::Switched;
 
 /// A body on its way through.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub enum Body {
     Request(RequestBody),
     /// What an instance answers.
     Response(ResponseBody),
+    /// None: what follows a 101 is no longer HTTP.
+    Switched(Box<Switched>),
 }
 
 /// Why a body ended before its end.
@@ -53,7 +56,7 @@ impl Body {
     /// Whether it was seen to its end, or has none.
     pub fn is_ended(&self) -> bool {
         match self {
-            Self::Empty | Self::Declared(_) => true,
+            Self::Empty | Self::Declared(_) | Self::Switched(_) => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Request(body) => body.is_ended(),
             Self::Response(body) => body.is_ended(),
@@ -63,7 +66,7 @@ impl Body {
     /// Bytes still to come, when that is known.
     pub fn remaining(&self) -> Option<u64> {
         match self {
-            Self::Empty => Some(0),
+            Self::Empty | Self::Switched(_) => Some(0),
             Self::Declared(length) => Some(*length),
             Self::Full(bytes) => Some(bytes.len() as u64),
             Self::Request(body) => body.remaining(),
@@ -77,7 +80,7 @@ impl Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
-            Self::Empty | Self::Declared(_) => Poll::Ready(None),
+            Self::Empty | Self::Declared(_) | Self::Switched(_) => Poll::Ready(None),
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Request(body) => body.poll_next(cx),
@@ -104,7 +107,11 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Declared(_) => SizeHint::with_exact(0),
-            Self::Empty | Self::Full(_) | Self::Request(_) | Self::Response(_) => {
+            Self::Empty
+            | Self::Full(_)
+            | Self::Request(_)
+            | Self::Response(_)
+            | Self::Switched(_) => {
                 self.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
             }
         }

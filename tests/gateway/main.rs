@@ -15,3 +15,4 @@ mod long;
 mod proxying;
 mod refusals;
 mod routing;
+mod tunnels;

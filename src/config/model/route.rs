@@ -33,8 +33,10 @@ pub struct RouteConfig {
     pub preserve_host: bool,
     /// The whole exchange until the final answer's head; zero is none.
     pub timeout: Duration,
-    /// Silence of the upstream on a streaming body; zero is none.
+    /// Silence of the upstream on a streaming body, of both sides on a tunnel; zero is none.
     pub idle_timeout: Duration,
+    /// Names of protocols that may be switched to, in lower case.
+    pub upgrade: Vec<String>,
     /// Changes to the request's headers.
     pub request_headers: HeaderEdits,
     /// Changes to the answer's headers.

@@ -11,6 +11,7 @@ fn exchange(method: Method) -> Exchange {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         route: Some(0),
         method,
+        may_switch: false,
         began: Instant::now(),
         refusal: None,
         allow: None,

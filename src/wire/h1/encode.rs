@@ -47,7 +47,8 @@ impl Ending {
             | Body::Declared(_)
             | Body::Full(_)
             | Body::Request(_)
-            | Body::Response(_) => match body.remaining() {
+            | Body::Response(_)
+            | Body::Switched(_) => match body.remaining() {
                 Some(length) => Self::Length(length),
                 None if version == Version::HTTP_11 => Self::Chunked,
                 None => Self::Close,

@@ -1,6 +1,6 @@
 //! The server's side of a connection: heads and bodies from a client, answers to it.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -177,11 +177,11 @@ impl Inbound {
 
     /// Asks the connection to end once nothing is going on; wakes it if it lies idle.
     pub fn close_when_idle(&self) {
-        let waker = {
-            let state = &mut *self.0.borrow_mut();
-            state.closing = true;
-            state.idler.take()
-        };
+        // A tunnel holds its connection, and is never idle.
+        let Ok(mut state) = self.0.try_borrow_mut() else { return };
+        state.closing = true;
+        let waker = state.idler.take();
+        drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -258,6 +258,11 @@ impl Inbound {
     /// The connection itself, for as long as `act` takes.
     pub(super) fn with_link<R>(&self, act: impl FnOnce(&mut Link) -> R) -> R {
         act(&mut self.0.borrow_mut().link)
+    }
+
+    /// The connection itself, for a tunnel to keep; nothing else may use it from then on but to end it.
+    pub(super) fn hold(&self) -> Ref<'_, Link> {
+        Ref::map(self.0.borrow(), |state| &state.link)
     }
 
     /// Whether the client has sent something that nobody has read. One that said it would send no more is believed

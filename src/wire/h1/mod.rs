@@ -17,6 +17,7 @@ pub mod scan;
 mod sending;
 mod splice;
 pub mod target;
+pub mod tunnel;
 mod upload;
 
 pub use early::Early;

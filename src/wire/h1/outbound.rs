@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::UPGRADE;
 use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body::Frame;
@@ -15,6 +16,7 @@ use super::encode::{self, Ending};
 use super::framing::Taken;
 use super::response::{self, Head};
 use super::splice::Pipe;
+use super::tunnel::{self, Switched};
 use super::upload::Upload;
 use super::{Decoder, Early, Framing, Link, Malformed};
 use crate::wire::body::Replay;
@@ -89,11 +91,14 @@ pub async fn exchange(
                     interims += 1;
                     map = upload.hear(head, early);
                 }
-                Poll::Ready(Ok(head)) if head.parts.status.is_informational() => {
+                Poll::Ready(Ok(head))
+                    if head.parts.status.is_informational() && !switches(request, &head) =>
+                {
                     return Poll::Ready(Err(Failure::Malformed(Malformed::Unasked)));
                 }
                 Poll::Ready(Ok(head)) => {
-                    let uploaded = upload.done && link.is_flushed();
+                    // A connection that was asked to switch is not used for anything else.
+                    let uploaded = upload.done && link.is_flushed() && !asks_to_switch(request);
                     return Poll::Ready(Ok(Answered { head, uploaded }));
                 }
                 Poll::Ready(Err(Failure::Lost { begun })) => {
@@ -127,6 +132,15 @@ pub async fn exchange(
 
 fn interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+fn asks_to_switch(request: &Parts) -> bool {
+    request.headers.contains_key(UPGRADE)
+}
+
+fn switches(request: &Parts, head: &Head) -> bool {
+    head.parts.status == StatusCode::SWITCHING_PROTOCOLS
+        && tunnel::is_agreed(&request.headers, &head.parts)
 }
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
@@ -194,9 +208,12 @@ impl fmt::Debug for ResponseBody {
     }
 }
 
-/// The body that follows a head. The connection goes home at once when there is none.
+/// The body that follows a head. The connection goes home at once when there is none; a 101 is followed by a tunnel.
 pub fn body(link: Box<Link>, answered: &Answered, silence: Duration, home: Rc<dyn Home>) -> Body {
     let head = &answered.head;
+    if head.parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Body::Switched(Box::new(Switched::new(link, home, silence)));
+    }
     let reusable = head.keep_alive && answered.uploaded;
     let mut body = ResponseBody {
         link: Some(link),
