@@ -16,3 +16,4 @@ mod proxying;
 mod refusals;
 mod routing;
 mod tunnels;
+mod writing;
