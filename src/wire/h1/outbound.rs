@@ -47,6 +47,16 @@ pub enum Failure {
     Client(BodyError),
 }
 
+impl Failure {
+    /// As it counts after so many interim answers: one of them was a byte of an answer, too.
+    fn after(self, interims: u32) -> Self {
+        match self {
+            Self::Lost { begun } => Self::Lost { begun: begun || interims > 0 },
+            Self::Malformed(_) | Self::Late | Self::Unsent | Self::Client(_) => self,
+        }
+    }
+}
+
 /// An answer's head, and whether the whole request had been sent by then.
 #[derive(Debug)]
 pub struct Answered {
@@ -101,11 +111,7 @@ pub async fn exchange(
                     let uploaded = upload.done && link.is_flushed() && !asks_to_switch(request);
                     return Poll::Ready(Ok(Answered { head, uploaded }));
                 }
-                Poll::Ready(Err(Failure::Lost { begun })) => {
-                    // An interim answer was a byte of an answer, too.
-                    return Poll::Ready(Err(Failure::Lost { begun: begun || interims > 0 }));
-                }
-                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure.after(interims))),
                 Poll::Pending => {
                     if interims > 0 {
                         early.flush(cx);
