@@ -25,7 +25,7 @@ test: ## Gets the servers the tests need, then runs every test
 	cargo test --locked
 
 # Everything CI holds the code to besides the tests.
-check: lint deny ## Format, lints, docs, dependencies, scripts: what CI runs besides the tests
+check: lint deny fuzz-corpus ## Format, lints, docs, dependencies, scripts, known fuzz inputs: what CI runs besides the tests
 
 lint: ## Format, clippy, docs and the scripts' own tests; warnings are errors
 	cargo fmt --check

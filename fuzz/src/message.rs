@@ -56,6 +56,19 @@ impl Message {
     }
 }
 
+/// The fields that our reader of answers keeps: what is for the wire alone stays there.
+pub fn kept(mut fields: Fields) -> Fields {
+    fields.remove("content-length");
+    fields.remove("transfer-encoding");
+    if let Some(values) = fields.get_mut("connection") {
+        values.retain(|value| !value.eq_ignore_ascii_case(b"keep-alive") && value != b"close");
+        if values.is_empty() {
+            fields.remove("connection");
+        }
+    }
+    fields
+}
+
 fn target(uri: &Uri) -> String {
     uri.query().map_or_else(|| uri.path().to_owned(), |query| format!("{}?{query}", uri.path()))
 }

@@ -18,7 +18,7 @@ use frontgate::wire::h1::encode::Persistence;
 use frontgate::wire::h1::inbound::{Inbound, NoHead, Patience};
 use frontgate::wire::h1::outbound::{self, Answered, End, Failure, Home};
 use frontgate::wire::h1::request::{Bounds, Head};
-use frontgate::wire::h1::{Link, Malformed};
+use frontgate::wire::h1::{Early, Link, Malformed};
 use http::request::Parts;
 use http::{Method, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -86,13 +86,14 @@ pub async fn request(wire: &[u8]) -> Passed {
         Err(NoHead::Over) => return Passed::Nothing,
         Err(NoHead::Slow | NoHead::Idle) => panic!("it hung"),
     };
-    hop_by_hop::request(&mut parts.headers);
+    hop_by_hop::request(&mut parts.headers, &[]);
     let mut body = inbound.body(framing);
     let mut replay = Replay::new(&mut body, 64 << 10);
     let (mut link, mut upstream) = connection(b"").await;
     let mut got = Vec::new();
+    let early = Early::nowhere();
     let exchanged = {
-        let mut exchange = pin!(outbound::exchange(&mut link, &parts, &mut replay, false, None));
+        let mut exchange = pin!(outbound::exchange(&mut link, &parts, &mut replay, &early, None));
         let mut answering = pin!(answer_once_complete(&mut upstream, &mut got));
         poll_fn(|cx| {
             if let Poll::Ready(exchanged) = exchange.as_mut().poll(cx) {
@@ -150,14 +151,15 @@ pub async fn answer(
     let (parts, ()) = request.expect("a request").into_parts();
     let mut nothing = Body::Empty;
     let mut replay = Replay::new(&mut nothing, 0);
-    let answered = outbound::exchange(&mut link, &parts, &mut replay, false, None).await?;
+    let (client_link, mut client) = connection(b"").await;
+    let inbound = Inbound::new(client_link, PATIENCE);
+    let early = Early::new(&inbound, version, false).cleaned(hop_by_hop::response);
+    let answered = outbound::exchange(&mut link, &parts, &mut replay, &early, None).await?;
     let nowhere: Rc<dyn Home> = Rc::new(Nowhere::default());
     let mut body = outbound::body(Box::new(link), &answered, HANG, nowhere);
     let mut head = answered.head.parts;
     hop_by_hop::response(&mut head.headers);
     let ending = Ending::of_response(method, version, head.status, &body);
-    let (link, mut client) = connection(b"").await;
-    let inbound = Inbound::new(link, PATIENCE);
     let how = Persistence::of(version, false);
     let mut got = Vec::new();
     let whole = {
@@ -171,7 +173,7 @@ pub async fn answer(
         .await
         .is_ok()
     };
-    drop((body, inbound));
+    drop((body, inbound, early));
     client.read_to_end(&mut got).await.expect("it was closed");
     Ok(Relayed { client: got, whole, ending })
 }

@@ -55,10 +55,11 @@ pub fn take(
         return Err(Malformed::TargetTooLong);
     }
     let before = scan.has_first_line();
-    let Some(end) = scan.end(within)? else {
-        if !before && scan.has_first_line() {
-            first_line(within)?;
-        }
+    let end = scan.end(within);
+    if !before && scan.has_first_line() {
+        first_line(within)?;
+    }
+    let Some(end) = end? else {
         return if buffer.len() > bounds.head { Err(Malformed::HeadTooLarge) } else { Ok(None) };
     };
     let head = buffer.split_to(end).freeze();

@@ -175,9 +175,12 @@ fn what_is_wrong_does_not_depend_on_how_the_bytes_arrive() {
         (format!("GET /{} HTTP/1.2\r\n\r\n", "t".repeat(400)), Malformed::TargetTooLong),
         (format!("{} / HTTP/1.1\r\nhost: a\r\n\r\n", "M".repeat(400)), Malformed::TargetTooLong),
         (format!("GET /{} HTTP/1.1\n{lines}", "t".repeat(100)), Malformed::BareLf),
+        // Broken in the first line and in a later one, and only in the later one.
+        ("abc\r\nno end of a line, only\n".to_owned(), Malformed::RequestLine),
+        ("GET / HTTP/1.1\r\nno end of a line, only\n".to_owned(), Malformed::BareLf),
     ] {
         for step in [1, 7, wire.len()] {
-            assert_eq!(read(wire.as_bytes(), step), Err(rule), "{step}: {}", &wire[..30]);
+            assert_eq!(read(wire.as_bytes(), step), Err(rule), "{step}: {}", &wire[..25]);
         }
     }
 }
