@@ -92,9 +92,10 @@ impl Slot {
         }
         if !self.reserve() {
             // Cold: only an instance with all its connections busy makes anyone wait.
-            let waited = Box::pin(self.wait(wanted)).await?;
-            if let Some(link) = waited {
-                return Ok((lease.with(link), true));
+            match Box::pin(self.wait(wanted)).await? {
+                Some(link) if !wanted.fresh => return Ok((lease.with(link), true)),
+                // A new one takes the place of the kept one that is not wanted.
+                Some(_) | None => {}
             }
         }
         let reserved = Reserved(Some(self));
@@ -190,6 +191,10 @@ impl Slot {
         let now = clock::now();
         let pool = &self.service.pool;
         if self.is_aged(&link, now) {
+            return self.closed();
+        }
+        // Whoever waits uses it without another look, and would take for its answer what was sent unasked.
+        if !self.waiters.borrow().is_empty() && link.is_touched_now() {
             return self.closed();
         }
         while let Some(waiter) = self.waiters.borrow_mut().pop_front() {

@@ -118,6 +118,34 @@ async fn a_client_that_leaves_behind_bytes_that_nobody_reads_is_missed_neverthel
 }
 
 #[tokio::test]
+async fn a_client_slow_with_trailers_longer_than_is_read_ahead_has_its_body_timeout_and_no_more() {
+    let begun =
+        "POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nx: ";
+    let unfinished = begun.to_owned() + &"t".repeat(100 << 10);
+    let (head, rest) = unfinished.split_at(begun.len());
+    for (body_timeout, late) in [("1s", true), ("30s", false)] {
+        for (at_once, later) in [(unfinished.as_str(), ""), (head, rest)] {
+            let backend = Answering::with(OK).await;
+            let limits = format!("header_bytes = \"256KiB\", body_timeout = \"{body_timeout}\"");
+            let setup = Setup::to(&[backend.address]).route("timeout = \"0s\"").limits(&limits);
+            let gateway = setup.start().await;
+            let mut client = gateway.ask(at_once).await;
+            let began = Instant::now();
+            client.send(later).await;
+            if !late {
+                // Longer than between two looks for a client that left.
+                tokio::time::sleep(Duration::from_millis(600)).await;
+                client.send("\r\n\r\n").await;
+            }
+            let answer = client.answer().await;
+            let code = if late { "client_timeout" } else { "" };
+            assert_eq!(answer.code(), code, "{body_timeout} after {:?}", began.elapsed());
+            assert!(!late || began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+        }
+    }
+}
+
+#[tokio::test]
 async fn time_that_passes_while_the_client_sends_its_body_is_no_fault_of_the_instance() {
     let backend = Backend::new().await;
     let gateway = Setup::to(&[backend.address]).route("timeout = \"400ms\"").start().await;

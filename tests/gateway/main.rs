@@ -14,6 +14,7 @@ mod limits;
 mod long;
 mod proxying;
 mod refusals;
+mod reuse;
 mod routing;
 mod tunnels;
 mod writing;

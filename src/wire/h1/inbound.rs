@@ -2,6 +2,7 @@
 
 use std::cell::{Ref, RefCell};
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::response::Parts;
 use http_body::Frame;
+use tokio::time::Sleep;
 
 use super::encode::{self, Ending, Persistence};
 use super::framing::Taken;
@@ -40,6 +42,8 @@ pub(super) struct State {
     /// To end as soon as nothing is going on.
     pub(super) closing: bool,
     pub(super) idler: Option<Waker>,
+    /// When the kernel is asked next whether a client of which nothing may be read is still there.
+    pub(super) asking: Option<Pin<Box<Sleep>>>,
 }
 
 /// How long a client is waited for; zero is for ever.
@@ -89,6 +93,7 @@ impl Inbound {
             quiet: None,
             closing: false,
             idler: None,
+            asking: None,
         })))
     }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
 use super::scan::Scan;
@@ -189,21 +189,21 @@ impl Link {
         self.tail = &self.tail[(count - data).min(self.tail.len())..];
     }
 
-    /// Whether the peer has sent or closed something since all it sent was read. Costs no system call; asks the
-    /// kernel's last word to the event loop.
+    /// Whether the peer has sent or closed something since all it sent was read, as far as the event loop knows. The
+    /// kernel is asked only where it says so: it also does after a read that was exactly filled.
     pub fn is_touched(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         // Many are asked in one turn: the runtime's budget for a task would make it say no to the last of them.
         let ready = tokio::task::coop::unconstrained(poll_fn(|cx| self.io.poll_read_ready(cx)));
-        !self.read.is_empty() || self.ended || pin!(ready).poll(&mut cx).is_ready()
+        let heard = pin!(ready).poll(&mut cx).is_ready();
+        // Where nothing is found the event loop forgets what it said.
+        let peek = || self.io.try_io(Interest::READABLE, || self.peek());
+        !self.read.is_empty() || self.ended || (heard && !is_nothing(&peek()))
     }
 
     /// Whether the peer has sent or closed something, asked of the kernel itself.
     pub fn is_touched_now(&self) -> bool {
-        match self.peek() {
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-            Ok(_) => true,
-        }
+        !is_nothing(&self.peek())
     }
 
     /// Whether bytes lie in the kernel that nobody has read.
@@ -249,6 +249,11 @@ impl Link {
         }
         Poll::Ready(())
     }
+}
+
+/// Whether a look found neither bytes nor an end.
+fn is_nothing(look: &io::Result<usize>) -> bool {
+    look.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 impl Drop for Link {

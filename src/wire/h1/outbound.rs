@@ -291,7 +291,6 @@ impl ResponseBody {
                 self.waiting = false;
                 *missing -= count as u64;
                 if *missing == 0 {
-                    Pipe::settle(link.socket());
                     self.decoder = Decoder::Done;
                     self.finish(End::Complete);
                 }

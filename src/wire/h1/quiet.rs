@@ -19,6 +19,7 @@ impl Inbound {
                 return Poll::Ready(true);
             }
             state.link.shed();
+            state.asking = None;
             state.poll_quiet(None, cx).map(|_| false)
         })
         .await

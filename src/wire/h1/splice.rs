@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
-use rustix::net::RecvFlags;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -73,13 +72,6 @@ impl Pipe {
                 }
             }
         }
-    }
-
-    /// Lets the event loop forget that a socket was readable, which only a call that finds nothing does. Kept
-    /// connections that look readable are taken for dead.
-    pub(super) fn settle(from: &TcpStream) {
-        let look = || rustix::net::recv(from, &mut [0_u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
-        from.try_io(Interest::READABLE, || Ok(look()?)).ok();
     }
 
     /// Gives all of it to a socket.
