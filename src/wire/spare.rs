@@ -10,7 +10,7 @@ const KEPT: usize = 128;
 /// A smaller buffer is not worth keeping.
 const ROOM: usize = 8 << 10;
 /// A larger buffer or map was an exception and is not kept.
-const BUFFER_BYTES: usize = 64 << 10;
+const BUFFER_BYTES: usize = 80 << 10;
 const MAP_FIELDS: usize = 96;
 
 thread_local! {

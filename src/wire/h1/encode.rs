@@ -57,8 +57,12 @@ impl Ending {
     }
 }
 
+/// Most heads take less. A new connection makes room once instead of several times.
+const HEAD_ROOM: usize = 512;
+
 /// Writes a request's head: Host first, then the fields, then how its body ends.
 pub fn request(out: &mut Vec<u8>, method: &Method, uri: &Uri, headers: &HeaderMap, ending: Ending) {
+    out.reserve(HEAD_ROOM);
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     put(out, &[method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\nhost: "]);
     put(out, &[headers.get(HOST).map_or(b"".as_slice(), HeaderValue::as_bytes), b"\r\n"]);
@@ -105,6 +109,7 @@ pub fn response(
     ending: Ending,
     persistence: Persistence,
 ) {
+    out.reserve(HEAD_ROOM);
     let reason = status.canonical_reason().unwrap_or_default();
     put(out, &[b"HTTP/1.1 ", status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"]);
     for (name, value) in headers {

@@ -16,7 +16,8 @@ use crate::wire::{Timer, clock, spare};
 /// First read of a connection: most heads and small bodies fit.
 const READ_BYTES: usize = 8 << 10;
 /// The most one read asks for, reached only while reads come back full; long bodies of known length are not read at all.
-const READ_BYTES_MOST: usize = 64 << 10;
+/// An upload of 64 KiB, a usual part of a longer one, comes with its head in one read and leaves in one write.
+const READ_BYTES_MOST: usize = (64 << 10) + PAGE;
 /// Buffers for whole messages are rounded up to this.
 const PAGE: usize = 4 << 10;
 /// Less room than this is not worth a read.
