@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
@@ -89,8 +89,10 @@ impl Link {
             }
             self.read.reserve(self.chunk);
         }
-        let room = self.read.capacity() - self.read.len();
-        let read = ready!(pin!(self.io.read_buf(&mut self.read)).poll(cx));
+        // No more than asked for, though a kept buffer may have more room: the rest of a long body is not to be read.
+        let room = (self.read.capacity() - self.read.len()).min(self.chunk);
+        let mut limited = (&mut self.read).limit(room);
+        let read = ready!(pin!(self.io.read_buf(&mut limited)).poll(cx));
         self.ended |= matches!(read, Ok(0) | Err(_));
         let count = read?;
         self.message += count;
@@ -110,6 +112,12 @@ impl Link {
         if self.is_flushed() {
             self.out = Vec::new();
         }
+    }
+
+    /// The message was long and most of it was not read: the next is likely such a one, of which only the head is wanted.
+    pub(super) fn expect_long(&mut self) {
+        self.chunk = READ_BYTES;
+        self.message = 0;
     }
 
     /// Gives an empty read buffer back while the connection lies idle.

@@ -291,6 +291,7 @@ impl ResponseBody {
                 self.waiting = false;
                 *missing -= count as u64;
                 if *missing == 0 {
+                    link.expect_long();
                     self.decoder = Decoder::Done;
                     self.finish(End::Complete);
                 }
