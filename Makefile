@@ -36,7 +36,8 @@ lint: ## Format, clippy, docs and the scripts' own tests; warnings are errors
 	for script in .ci/run $$(find tests/servers -maxdepth 1 -type f ! -name '*.*'); do bash -n $$script || exit 1; done
 	cd benches/versus && python3 -W error -m unittest -q
 
-# Pinned, so that a new release of the tool never turns a green commit red.
+# Pinned, so that a new release of the tool never turns a green commit red. Fuzzing's compiler alone is not: cargo-fuzz needs
+# some nightly, a dated one could be had only where toolchains can be fetched, and none of our code is of the nightly kind.
 $(DENY):
 	cargo install --quiet --locked --version $(DENY_VERSION) --root target/tools cargo-deny
 
