@@ -130,8 +130,11 @@ pub fn answer(wire: &[u8], method: &Method, seed: u8) -> Result<Option<Read>, Ma
         match response::take(buffer, &mut scan, method, &mut HeaderMap::new())? {
             Some(head) if head.parts.status.is_informational() => {
                 interims += 1;
-                if head.parts.status.as_u16() == 101 || interims > INTERIMS {
+                if head.parts.status.as_u16() == 101 {
                     return Err(Malformed::Unasked);
+                }
+                if interims > INTERIMS {
+                    return Err(Malformed::TooManyInterims);
                 }
             }
             Some(head) => {

@@ -69,8 +69,10 @@ pub enum Malformed {
     ChunkEnd,
     /// Trailers larger than the limit for heads.
     TrailersTooLarge,
-    /// An answer before anything was asked, or a switch of protocols nobody asked for.
+    /// A switch of protocols that was not asked for, or not to what was asked for.
     Unasked,
+    /// More interim answers than one request may get.
+    TooManyInterims,
     /// The connection ended within a message.
     CutShort,
 }
@@ -115,7 +117,7 @@ impl Malformed {
 }
 
 /// Every rule in the order of the variants: what it means for the answer, and where it comes from.
-const TABLE: [(Malformed, Fault, &str); 35] = [
+const TABLE: [(Malformed, Fault, &str); 36] = [
     (
         Malformed::Tls,
         Fault::Bad,
@@ -217,7 +219,16 @@ const TABLE: [(Malformed, Fault, &str); 35] = [
         Fault::Bad,
         "the trailers are too large (RFC 9112 section 7.1.2)",
     ),
-    (Malformed::Unasked, Fault::Bad, "an answer nobody asked for (RFC 9112 section 9.2)"),
+    (
+        Malformed::Unasked,
+        Fault::Bad,
+        "a switch of protocols nobody asked for (RFC 9110 section 7.8)",
+    ),
+    (
+        Malformed::TooManyInterims,
+        Fault::Bad,
+        "too many interim answers before the answer (RFC 9110 section 15.2)",
+    ),
     (Malformed::CutShort, Fault::Bad, "the message ended before its end (RFC 9112 section 8)"),
 ];
 

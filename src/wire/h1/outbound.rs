@@ -104,7 +104,7 @@ pub async fn exchange(
                 Poll::Ready(Ok(head))
                     if head.parts.status.is_informational() && !switches(request, &head) =>
                 {
-                    return Poll::Ready(Err(Failure::Malformed(Malformed::Unasked)));
+                    return Poll::Ready(Err(Failure::Malformed(no_answer(head.parts.status))));
                 }
                 Poll::Ready(Ok(head)) => {
                     // A connection that was asked to switch is not used for anything else.
@@ -138,6 +138,11 @@ pub async fn exchange(
 
 fn interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// The rule that an informational answer breaks which is not taken.
+fn no_answer(status: StatusCode) -> Malformed {
+    if interim(status) { Malformed::TooManyInterims } else { Malformed::Unasked }
 }
 
 fn asks_to_switch(request: &Parts) -> bool {

@@ -6,7 +6,7 @@ use frontgate::wire::h1::Malformed;
 use frontgate::wire::h1::Malformed::{
     BareLf, BlankLine, Coding, CodingInOldVersion, FieldName, FieldValue, HeadTooLarge, Length,
     LengthAndCoding, NoColon, ObsFold, RepeatedLength, SpaceBeforeColon, StatusLine, TooManyFields,
-    Unasked,
+    TooManyInterims, Unasked,
 };
 
 use super::Named;
@@ -152,7 +152,7 @@ fn status_lines() -> Vec<Reply> {
             Unasked,
         ),
         bad_head("HTTP/1.1 101 Switching Protocols\r\n\r\n", Unasked),
-        bad_head("HTTP/1.1 100 Continue\r\n\r\n".repeat(17) + OK, Unasked),
+        bad_head("HTTP/1.1 100 Continue\r\n\r\n".repeat(17) + OK, TooManyInterims),
         bad_head(format!("HTTP/1.1 100 Continue\r\n\r\n{}", answer("HTTP/1.1 0")), StatusLine),
         kept("HTTP/1.1 100 Continue\r\n\r\n".repeat(16) + OK, ok),
         // The reason means nothing and leaves as the standard has it.
