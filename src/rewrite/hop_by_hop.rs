@@ -6,6 +6,7 @@ use http::header::{
 };
 
 use super::upgrade;
+use crate::wire::list::members;
 
 /// Takes them out of a request. `te: trailers` stays, since trailers pass, and so does an upgrade to a listed protocol.
 pub fn request(headers: &mut HeaderMap, upgrades: &[String]) {
@@ -71,10 +72,8 @@ fn named_by_connection(headers: &mut HeaderMap) {
     let mut values = headers.get_all(CONNECTION).iter().cloned();
     let (first, more) = (values.next(), values.collect::<Vec<_>>());
     for value in first.iter().chain(&more) {
-        // Byte by byte: one that is no text must not save its neighbours.
-        for token in value.as_bytes().split(|byte| *byte == b',') {
+        for token in members(value) {
             let Ok(token) = std::str::from_utf8(token) else { continue };
-            let token = token.trim_matches([' ', '\t']);
             if !is_known(token) && !is_protected(token) {
                 headers.remove(token);
             }

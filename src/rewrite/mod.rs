@@ -15,7 +15,7 @@ pub use self::forwarded::client_address;
 use self::path::Path;
 pub use self::request_id::RequestIds;
 use crate::config::model::{HeaderEdits, RouteConfig};
-use crate::exchange::{Client, Exchange};
+use crate::exchange::{Client, Exchange, REQUEST_ID};
 
 /// What one route changes.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Rewrite {
         let upgrades = if exchange.may_switch { &*self.upgrade } else { &[] };
         hop_by_hop::request(headers, upgrades);
         forwarded::apply(headers, client, exchange.address);
-        headers.insert(request_id::X_REQUEST_ID, exchange.id.clone());
+        headers.insert(REQUEST_ID, exchange.id.clone());
         if let Some(rewritten) = self.path.request(which_path, &parts.uri) {
             parts.uri = rewritten.uri;
             if let Some(prefix) = rewritten.prefix {
@@ -70,7 +70,7 @@ impl Rewrite {
             StatusCode::SWITCHING_PROTOCOLS => hop_by_hop::switched(headers),
             _ => hop_by_hop::response(headers),
         }
-        headers.insert(request_id::X_REQUEST_ID, exchange.id.clone());
+        headers.insert(REQUEST_ID, exchange.id.clone());
         headers::apply(&self.response_headers, headers);
     }
 }

@@ -4,10 +4,9 @@ use std::hash::{BuildHasher, RandomState};
 
 use bytes::{Bytes, BytesMut};
 use fastrand::Rng;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
-/// Its header.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::exchange::REQUEST_ID;
 
 /// Makes ids, one block at a time; each worker has its own.
 #[derive(Debug)]
@@ -34,7 +33,7 @@ impl RequestIds {
     /// The id of a request: what a trusted peer sent if that is 1 to 128 visible ASCII characters, else a fresh one.
     pub fn of(&mut self, headers: &HeaderMap, trusted: bool) -> HeaderValue {
         if trusted {
-            let mut sent = headers.get_all(X_REQUEST_ID).iter();
+            let mut sent = headers.get_all(REQUEST_ID).iter();
             if let (Some(id), None) = (sent.next(), sent.next())
                 && (1..=128).contains(&id.len())
                 && id.as_bytes().iter().all(u8::is_ascii_graphic)
@@ -131,7 +130,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             for value in sent {
-                headers.append(X_REQUEST_ID, HeaderValue::try_from(*value).unwrap());
+                headers.append(REQUEST_ID, HeaderValue::try_from(*value).unwrap());
             }
             let id = ids.of(&headers, true);
             assert_eq!(sent.first().is_some_and(|sent| id == *sent), kept, "{sent:?}");

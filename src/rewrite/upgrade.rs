@@ -2,13 +2,15 @@
 
 use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
 
+use crate::wire::list::members;
+
 /// HTTP/2 over this connection would take every request on it past the gateway (RFC 9113 section 3.1 gave it up).
 const NEVER: &str = "h2c";
 
 /// What is left of a request's Upgrade when only listed protocols (names in lower case) may pass, in any version.
 pub(super) fn offered(headers: &HeaderMap, listed: &[String]) -> Option<HeaderValue> {
-    let is_said = members(headers.get_all(CONNECTION).iter())
-        .any(|option| option.eq_ignore_ascii_case("upgrade"));
+    let mut options = headers.get_all(CONNECTION).iter().flat_map(members);
+    let is_said = options.any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     if !is_said {
         return None;
     }
@@ -17,7 +19,9 @@ pub(super) fn offered(headers: &HeaderMap, listed: &[String]) -> Option<HeaderVa
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         !is(NEVER) && listed.iter().any(|known| is(known)) && is_version(version)
     };
-    let offers: Vec<&str> = members(headers.get_all(UPGRADE).iter()).filter(may_pass).collect();
+    let protocols = headers.get_all(UPGRADE).iter().flat_map(members);
+    let protocols = protocols.filter_map(|protocol| std::str::from_utf8(protocol).ok());
+    let offers: Vec<&str> = protocols.filter(may_pass).collect();
     if offers.is_empty() { None } else { HeaderValue::try_from(offers.join(", ")).ok() }
 }
 
@@ -25,10 +29,6 @@ pub(super) fn offered(headers: &HeaderMap, listed: &[String]) -> Option<HeaderVa
 pub(super) fn put(headers: &mut HeaderMap, protocols: HeaderValue) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, protocols);
-}
-
-fn members<'a>(values: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<Item = &'a str> {
-    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',').map(str::trim))
 }
 
 /// A token, as every name of a header is one.

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod clock;
 pub mod h1;
+pub mod list;
 pub mod spare;
 pub mod timer;
 

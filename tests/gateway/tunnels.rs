@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
+use crate::bodies::pour_until_stuck;
 use crate::support::backend::{Backend, OK};
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::peer::{End, Peer, SOON};
@@ -312,16 +313,6 @@ async fn a_reset_of_one_side_is_a_reset_of_the_other() {
     }
 }
 
-/// Writes until nothing is taken for a while; how much was.
-async fn pour_until_stuck(peer: &mut Peer) -> usize {
-    let (block, mut taken) = (vec![b'x'; 64 << 10], 0);
-    let most = Duration::from_millis(300);
-    while let Ok(wrote) = tokio::time::timeout(most, peer.stream.write(&block)).await {
-        taken += wrote.expect("it lives");
-    }
-    taken
-}
-
 #[tokio::test]
 async fn a_reset_is_seen_also_while_the_other_side_reads_nothing() {
     let backend = Backend::new().await;
@@ -491,7 +482,7 @@ async fn much_passes_both_ways_at_once_in_bounded_memory_and_in_order() {
 #[tokio::test]
 async fn a_reader_that_stands_still_stops_its_writer() {
     // More than all buffers of two connections on loopback hold.
-    const MOST: usize = 64 * MIB;
+    const MOST: u64 = 64 << 20;
     let backend = Backend::new().await;
     let gateway = Setup::to(&[backend.address]).start().await;
     let (mut client, mut upstream) = open(&gateway, &backend).await;

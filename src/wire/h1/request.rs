@@ -11,6 +11,7 @@ use memchr::memchr;
 use super::fields::{self, Keep};
 use super::scan::Scan;
 use super::{Framing, Malformed, target};
+use crate::wire::list::members;
 
 /// The first byte of every TLS connection (RFC 8446 section 5.1), and of no method.
 const HANDSHAKE: u8 = 0x16;
@@ -213,13 +214,10 @@ pub(super) fn coding(seen: bool, value: &HeaderValue) -> Result<bool, Malformed>
 
 /// Whether a Connection field asks to close, and whether to keep alive.
 pub(super) fn connection(value: &HeaderValue) -> (bool, bool) {
-    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).fold(
-        (false, false),
-        |(close, keep_alive), option| {
-            let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
-            (close | is(b"close"), keep_alive | is(b"keep-alive"))
-        },
-    )
+    members(value).fold((false, false), |(close, keep_alive), option| {
+        let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
+        (close | is(b"close"), keep_alive | is(b"keep-alive"))
+    })
 }
 
 #[cfg(test)]

@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, Version};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::Link;
 use super::inbound::Inbound;
 use super::outbound::{End, Home};
+use crate::wire::list::members;
 use crate::wire::{after, clock};
 
 /// What one direction holds while its bytes are on their way.
@@ -41,10 +42,6 @@ pub(super) fn is_agreed(asked: &HeaderMap, answer: &http::response::Parts) -> bo
     answer.version == Version::HTTP_11
         && connection.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
         && members(upgrade).map(name_of).all(is_offered)
-}
-
-fn members(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// A protocol without its version.
@@ -210,6 +207,8 @@ impl Way<'_> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
