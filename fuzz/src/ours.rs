@@ -79,7 +79,7 @@ impl<'a> Arriving<'a> {
                 }
                 Taken::More => {
                     if !self.more(CHUNK_LINE.max(trailers)) {
-                        return Ok(decoder.closed().ok().map(|()| (body, Fields::new())));
+                        return Ok(decoder.closed().then(|| (body, Fields::new())));
                     }
                 }
             }

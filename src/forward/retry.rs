@@ -74,7 +74,8 @@ impl SendError {
             At::Connect(NoConnection::Crowded) => Refusal::Overloaded,
             At::Connect(NoConnection::Late) | At::Late | At::Unsent => Refusal::UpstreamTimeout,
             At::ClientBody(BodyError::Silent) => Refusal::ClientTimeout,
-            At::ClientBody(BodyError::Gone) => Refusal::BadRequest(Malformed::CutShort.rule()),
+            // Nobody is told: a client that closes within its body, also half, has left, and its exchange is over.
+            At::ClientBody(BodyError::Gone) => Refusal::BadRequest("the client left"),
             At::ClientBody(BodyError::Malformed(malformed)) => {
                 Refusal::BadRequest(malformed.rule())
             }

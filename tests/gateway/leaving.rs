@@ -61,9 +61,12 @@ async fn a_client_that_leaves_in_any_way_at_any_time_ends_its_exchange_at_once()
             let mut upstream = backend.accept().await;
             upstream.head().await;
             upstream.take(part.len()).await;
-            let _half = leave(client, how).await;
+            let half = leave(client, how).await;
             let (rest, _) = upstream.rest().await;
             assert!(rest.is_empty(), "{how:?}: {rest:?} makes it look complete");
+            if let Some(mut half) = half {
+                assert_eq!(half.rest().await.0, b"", "it has left, and is told nothing");
+            }
             backend.assert_untouched().await;
         }
         // Within its answer, also when nothing of it is on its way.
@@ -92,7 +95,9 @@ async fn a_client_that_leaves_in_any_way_at_any_time_ends_its_exchange_at_once()
     }
     gateway.metric_is("frontgate_requests_total", &["fate=\"client_gone\""], 18.0).await;
     gateway.metric_is("frontgate_in_flight", &["route=\"all\""], 0.0).await;
-    gateway.metric_is("frontgate_retries_total", &[], 0.0).await;
+    for none in ["frontgate_retries_total", "frontgate_refusals_total"] {
+        gateway.metric_is(none, &[], 0.0).await;
+    }
 }
 
 #[tokio::test]

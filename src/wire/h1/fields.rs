@@ -47,7 +47,8 @@ pub fn read(
         }
         at = end + 1;
     }
-    Err(Malformed::CutShort)
+    // A head ends with an empty line, or it would not have been taken for one.
+    Err(Malformed::BareLf)
 }
 
 fn name(line: &[u8], colon: Option<usize>) -> Result<HeaderName, Malformed> {

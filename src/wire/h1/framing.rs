@@ -97,14 +97,14 @@ impl Decoder {
         }
     }
 
-    /// The connection ended: right for a body that lasts until then, wrong within any other.
-    pub fn closed(&mut self) -> Result<(), Malformed> {
+    /// The connection ended: whether the body did, too. One that does not last until then was cut short.
+    pub fn closed(&mut self) -> bool {
         match self {
             Self::Close | Self::Done => {
                 *self = Self::Done;
-                Ok(())
+                true
             }
-            Self::Length(_) | Self::Chunked(_) => Err(Malformed::CutShort),
+            Self::Length(_) | Self::Chunked(_) => false,
         }
     }
 }

@@ -378,6 +378,8 @@ impl RequestBody {
             let flushed = state.link.poll_flush(cx);
             match (flushed, state.link.poll_fill(cx)) {
                 (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Ok(0) | Err(_))) => {
+                    // One that cannot be written to has left, whatever of it there still is to read.
+                    state.link.ended = true;
                     return Poll::Ready(Some(Err(BodyError::Gone)));
                 }
                 (_, Poll::Ready(Ok(_))) => state.waiting = false,

@@ -73,8 +73,6 @@ pub enum Malformed {
     Unasked,
     /// More interim answers than one request may get.
     TooManyInterims,
-    /// The connection ended within a message.
-    CutShort,
 }
 
 /// What a broken rule means for the answer.
@@ -117,7 +115,7 @@ impl Malformed {
 }
 
 /// Every rule in the order of the variants: what it means for the answer, and where it comes from.
-const TABLE: [(Malformed, Fault, &str); 36] = [
+const TABLE: [(Malformed, Fault, &str); 35] = [
     (
         Malformed::Tls,
         Fault::Bad,
@@ -229,7 +227,6 @@ const TABLE: [(Malformed, Fault, &str); 36] = [
         Fault::Bad,
         "too many interim answers before the answer (RFC 9110 section 15.2)",
     ),
-    (Malformed::CutShort, Fault::Bad, "the message ended before its end (RFC 9112 section 8)"),
 ];
 
 #[cfg(test)]

@@ -346,12 +346,9 @@ fn poll_body(
             Err(malformed) => return Poll::Ready(Some(Err(BodyError::Malformed(malformed)))),
         }
         match link.poll_fill(cx) {
-            Poll::Ready(Ok(0)) => match decoder.closed() {
-                Ok(()) => return Poll::Ready(None),
-                Err(_) => return Poll::Ready(Some(Err(BodyError::Gone))),
-            },
+            Poll::Ready(Ok(0)) if decoder.closed() => return Poll::Ready(None),
+            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Some(Err(BodyError::Gone))),
             Poll::Ready(Ok(_)) => *waiting = false,
-            Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(BodyError::Gone))),
             Poll::Pending => {
                 if !std::mem::replace(waiting, true) {
                     link.timer.set(after(clock::now(), silence));
