@@ -22,14 +22,7 @@ use http::{HeaderValue, Method};
 fn a_warm_count_allocates_nothing() {
     let _alone = alone();
     let numbers = RouteNumbers::new(1);
-    let client = Client {
-        peer: SocketAddr::from(([127, 0, 0, 1], 1)),
-        peer_value: HeaderValue::from_static("127.0.0.1"),
-        trusted: false,
-        listener: 0,
-        port_value: HeaderValue::from_static("8080"),
-        tls: false,
-    };
+    let client = Client::new(SocketAddr::from(([127, 0, 0, 1], 1)), 0, 8080, false);
     let mut exchange = Exchange::begin(&client, Method::POST, HeaderValue::from_static("0123"));
     exchange.refusal = Some(Refusal::Upstream);
     exchange.retries = [1; 3];

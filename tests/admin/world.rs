@@ -166,14 +166,7 @@ pub(crate) fn count(
     fate: Fate,
     refusal: Option<Refusal>,
 ) {
-    let client = Client {
-        peer: SocketAddr::from(([127, 0, 0, 1], 1)),
-        peer_value: HeaderValue::from_static("127.0.0.1"),
-        trusted: false,
-        listener: 0,
-        port_value: HeaderValue::from_static("8080"),
-        tls: false,
-    };
+    let client = Client::new(SocketAddr::from(([127, 0, 0, 1], 1)), 0, 8080, false);
     let mut exchange = Exchange::begin(&client, Method::GET, HeaderValue::from_static("0123"));
     exchange.refusal = refusal;
     let numbers = &world.table.borrow().routes[route].numbers;

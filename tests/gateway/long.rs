@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::backend::{Answering, Backend};
-use crate::support::gateway::Setup;
-use crate::support::peer::{End, SOON};
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::peer::{End, Peer, SOON};
 
 /// Long enough to be moved in several steps, and not of a length that anything is a multiple of.
 const LENGTH: usize = (3 << 20) + 12_345;
@@ -19,6 +19,17 @@ fn head() -> String {
 }
 
 const ASK: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+
+/// A client that has had one half of a long answer, and the upstream that has the other.
+async fn halfway(gateway: &Gateway, backend: &Backend) -> (Peer, Peer) {
+    let mut client = gateway.ask(ASK).await;
+    let (mut upstream, _) = backend.request().await;
+    upstream.send(head()).await;
+    upstream.send(&body()[..LENGTH / 2]).await;
+    client.head().await;
+    assert_eq!(client.take(LENGTH / 2).await.len(), LENGTH / 2);
+    (client, upstream)
+}
 
 #[tokio::test]
 async fn a_long_body_arrives_byte_for_byte_and_both_connections_go_on() {
@@ -38,12 +49,7 @@ async fn a_long_body_arrives_byte_for_byte_and_both_connections_go_on() {
 async fn a_long_body_that_breaks_off_ends_in_a_reset() {
     let backend = Backend::new().await;
     let gateway = Setup::to(&[backend.address]).start().await;
-    let mut client = gateway.ask(ASK).await;
-    let (mut upstream, _) = backend.request().await;
-    upstream.send(head()).await;
-    upstream.send(&body()[..LENGTH / 2]).await;
-    client.head().await;
-    assert_eq!(client.take(LENGTH / 2).await.len(), LENGTH / 2);
+    let (mut client, upstream) = halfway(&gateway, &backend).await;
     drop(upstream);
     assert_eq!(client.rest().await.1, End::Reset);
     let failed = ["fate=\"upstream_failed\""];
@@ -84,12 +90,7 @@ async fn silence_within_a_long_body_ends_it_and_a_slow_client_does_not() {
 async fn a_client_that_leaves_within_a_long_body_ends_it_upstream() {
     let backend = Backend::new().await;
     let gateway = Setup::to(&[backend.address]).start().await;
-    let mut client = gateway.ask(ASK).await;
-    let (mut upstream, _) = backend.request().await;
-    upstream.send(head()).await;
-    upstream.send(&body()[..LENGTH / 2]).await;
-    client.head().await;
-    client.take(LENGTH / 2).await;
+    let (client, mut upstream) = halfway(&gateway, &backend).await;
     drop(client);
     let ended = tokio::time::timeout(SOON, upstream.rest()).await.expect("in time");
     assert!(ended.0.is_empty());
