@@ -4,15 +4,25 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use rustix::pipe::{
+    PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice,
+};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+
+use crate::wire::clock;
 
 /// A shorter rest of a body is cheaper to copy than to splice.
 pub(super) const LEAST: u64 = 64 << 10;
 /// What a pipe shall hold: bounds what the kernel keeps for a client that is slow.
 const PIPE_BYTES: usize = 1 << 20;
+/// One that holds less is worse than copying. The kernel makes such ones, of a page or two, for an unprivileged user who
+/// has more in pipes than `pipe-user-pages-soft`, 64 MiB (pipe(7)).
+const PIPE_BYTES_LEAST: usize = 64 << 10;
+/// So long no other is asked for after one that could not be had: asking costs each body five system calls.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Pipes of a worker in use and kept. More bodies at once are copied.
 const PIPES: usize = 256;
 /// Pipes kept for their next use.
@@ -21,6 +31,7 @@ const KEPT: usize = 64;
 thread_local! {
     static SPARE: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
     static OPEN: Cell<usize> = const { Cell::new(0) };
+    static PAUSED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// A pipe with what is on its way through it.
@@ -32,17 +43,26 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    /// An empty one; none when there are too many or the system has no more.
+    /// An empty one; none when there are too many or the system has no more that are worth it.
     pub(super) fn take() -> Option<Self> {
         if let Some(pipe) = SPARE.with_borrow_mut(Vec::pop) {
             return Some(pipe);
         }
-        if OPEN.get() >= PIPES {
+        let paused = PAUSED.get().is_some_and(|since| clock::now() < since + PAUSE);
+        if paused || OPEN.get() >= PIPES {
             return None;
         }
+        let made = Self::new();
+        PAUSED.set(if made.is_some() { None } else { Some(clock::now()) });
+        made
+    }
+
+    fn new() -> Option<Self> {
         let (exit, entry) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-        // Beyond what an unprivileged user may have it stays smaller, which is only slower.
-        fcntl_setpipe_size(&entry, PIPE_BYTES).ok();
+        let widened = fcntl_setpipe_size(&entry, PIPE_BYTES);
+        if widened.or_else(|_| fcntl_getpipe_size(&entry)).ok()? < PIPE_BYTES_LEAST {
+            return None;
+        }
         OPEN.set(OPEN.get() + 1);
         Some(Self { entry, exit, held: 0 })
     }
@@ -115,4 +135,18 @@ impl Drop for Pipe {
 fn moved(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
     Ok(splice(from, None, to, None, most, flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_pipe_that_could_not_be_had_none_is_asked_for_a_while() {
+        PAUSED.set(Some(clock::now()));
+        assert!(Pipe::take().is_none());
+        PAUSED.set(clock::now().checked_sub(PAUSE));
+        assert!(Pipe::take().is_some());
+        assert_eq!(PAUSED.get(), None);
+    }
 }
