@@ -77,7 +77,7 @@ pub(super) fn run(setting: Setting) -> io::Result<()> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder
         .enable_all()
-        .on_thread_unpark(clock::turn)
+        .on_thread_unpark(clock::rested)
         .build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(live(setting));
     Ok(())

@@ -1,38 +1,42 @@
-//! The time, asked of the system once per turn of the event loop instead of once per question.
+//! The time, asked of the system once per rest of the event loop, or once in 32 questions, instead of each time.
 
 use std::cell::Cell;
 use std::time::Instant;
 
-/// A turn that answers more questions than this looks again: after a few dozen requests the time is no longer the same.
-const QUESTIONS: u32 = 256;
+/// A spell of work that answers more questions than this looks again. A worker that is never out of work begins no other
+/// spell, so that only this moves its time: six small requests, or three answers of 1 MiB, ask so often.
+const QUESTIONS: u32 = 32;
 
 thread_local! {
-    static TURN: Cell<Option<Turn>> = const { Cell::new(None) };
+    static SPELL: Cell<Option<Spell>> = const { Cell::new(None) };
 }
 
 /// What a thread with an event loop knows of the time.
 #[derive(Clone, Copy)]
-struct Turn {
+struct Spell {
     began: Instant,
     questions: u32,
 }
 
-/// The time, on a worker at most a turn of its event loop old.
+/// The time; on a worker as it was when its spell of work began, or up to 32 questions ago. How old that is depends on
+/// what is done between the questions: at full load a few requests' worth, no bound that a clock could name.
 pub fn now() -> Instant {
-    let Some(Turn { began, questions }) = TURN.get() else {
+    let Some(Spell { began, questions }) = SPELL.get() else {
         return Instant::now();
     };
     let left = questions.checked_sub(1);
     let began = if left.is_some() { began } else { Instant::now() };
-    TURN.set(Some(Turn { began, questions: left.unwrap_or(QUESTIONS) }));
+    SPELL.set(Some(Spell { began, questions: left.unwrap_or(QUESTIONS) }));
     began
 }
 
-/// Another turn begins on this thread: the next question goes to the system. A thread that never says so has no turns,
-/// and always asks.
-pub fn turn() {
+/// This thread has rested, and another spell of work begins. A thread that never says so always asks the system.
+///
+/// The runtime says so (`on_thread_unpark`) only where it had nothing left to do and waited for its sockets. With tasks
+/// left it looks at the sockets too, after 61 of them or when all have yielded, but says nothing (tokio's `park_yield`).
+pub fn rested() {
     let began = Instant::now();
-    TURN.set(Some(Turn { began, questions: QUESTIONS }));
+    SPELL.set(Some(Spell { began, questions: QUESTIONS }));
 }
 
 #[cfg(test)]
@@ -46,21 +50,21 @@ mod tests {
     }
 
     #[test]
-    fn stands_still_within_a_turn_and_not_without_one() {
+    fn stands_still_within_a_spell_and_not_without_one() {
         let before = now();
         later();
-        assert!(now() > before, "this thread has no turns yet");
-        turn();
+        assert!(now() > before, "this thread has not rested yet");
+        rested();
         let first = now();
         later();
         assert_eq!(now(), first);
-        turn();
+        rested();
         assert!(now() > first);
     }
 
     #[test]
-    fn looks_again_within_a_long_turn() {
-        turn();
+    fn looks_again_within_a_long_spell() {
+        rested();
         let first = now();
         later();
         (0..QUESTIONS).for_each(|_| assert!(now() >= first));
