@@ -217,8 +217,11 @@ async fn write(
     spare::give_map(head.headers);
     match sent {
         Ok(()) => Ok(keep_alive),
-        Err(Broken::Client) => Err(Unwritten::Cut(Close::Quiet)),
-        Err(Broken::Body(_) | Broken::Unsent(_)) => Err(Unwritten::Cut(Close::Reset)),
+        // A client that has only half left, or is slow, may still read: where the end of the connection ends the answer,
+        // any other end would make what it got look whole.
+        Err(Broken::Client | Broken::Body(_) | Broken::Unsent(_)) => {
+            Err(Unwritten::Cut(Close::Reset))
+        }
     }
 }
 

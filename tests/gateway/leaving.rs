@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::bodies::{drink, pour, pour_until_stuck};
 use crate::support::backend::{Answering, Backend, OK};
 use crate::support::gateway::Setup;
-use crate::support::peer::{Peer, SOON};
+use crate::support::peer::{End, Peer, SOON};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
 /// More than all buffers of two connections on loopback hold.
@@ -98,6 +98,35 @@ async fn a_client_that_leaves_in_any_way_at_any_time_ends_its_exchange_at_once()
     for none in ["frontgate_retries_total", "frontgate_refusals_total"] {
         gateway.metric_is(none, &[], 0.0).await;
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_its_client_stopped_taking_never_looks_whole() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address]).limits("idle_timeout = \"400ms\"").start().await;
+    // Its end is the connection's. The client half-closes while more is to come, or while more waits for it.
+    for poured in [0, 1 << 20] {
+        let mut client = gateway.ask("GET / HTTP/1.0\r\nhost: h\r\n\r\n").await;
+        let (mut upstream, _) = backend.request().await;
+        upstream.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n").await;
+        client.exact_head().await;
+        client.take(3).await;
+        if poured > 0 {
+            upstream.send(format!("{poured:x}\r\n")).await;
+            tokio::join!(pour(&mut upstream, poured), drink(&mut client, poured));
+        }
+        client.half_close().await;
+        assert_eq!(client.rest().await, (Vec::new(), End::Reset), "{poured}");
+        upstream.ended().await;
+    }
+    // Or it takes nothing for too long, and then reads what is there.
+    let mut client = gateway.ask("GET / HTTP/1.0\r\nhost: h\r\n\r\n").await;
+    let (mut upstream, _) = backend.request().await;
+    upstream.send("HTTP/1.1 200 OK\r\n\r\n").await;
+    let block = vec![b'x'; 64 << 10];
+    while upstream.try_send(&block).await.is_ok() {}
+    assert_eq!(client.ended().await, End::Reset);
+    gateway.metric_is("frontgate_requests_total", &["fate=\"client_gone\""], 3.0).await;
 }
 
 #[tokio::test]
