@@ -48,6 +48,8 @@ pub struct Exchange {
     pub allow: Option<HeaderValue>,
     /// What an operator should know of a refusal: what was asked for, or which instance failed how.
     pub cause: Option<String>,
+    /// The answer came before the request's body was sent: where its connection goes on is not known to all sides.
+    pub stopped: bool,
     /// Attempts at instances, the first included.
     pub attempts: u32,
     /// Attempts beyond the first, by reason.
@@ -90,6 +92,7 @@ impl Exchange {
             refusal: None,
             allow: None,
             cause: None,
+            stopped: false,
             attempts: 0,
             retries: [0; RetryReason::ALL.len()],
             counted: Cell::new(false),

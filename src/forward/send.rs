@@ -46,6 +46,7 @@ pub async fn send(
     let due = after(exchange.began, call.timeout);
     let mut retry = Retry::new(&parts.method);
     let keep = if retry.is_idempotent() { REPLAY_BYTES } else { 0 };
+    let bodiless = matches!(body, Body::Empty);
     let mut body = Replay::new(&mut body, keep);
     let mut wanted = Wanted { cautious: !retry.is_idempotent(), fresh: false, due };
     let (mut tried, mut last) = (Tried::default(), Refusal::NoInstance);
@@ -57,8 +58,9 @@ pub async fn send(
             parts.headers.insert(HOST, slot.instance.authority.clone());
         }
         let error = match attempt(&slot, wanted, call, parts, &mut body).await {
-            Ok(response) => {
+            Ok((response, uploaded)) => {
                 exchange.attempts += 1;
+                exchange.stopped = !uploaded && !bodiless;
                 note(local, &slot, Attempt::Ok, is_failure(response.status()));
                 return Ok(response);
             }
@@ -92,13 +94,14 @@ pub async fn send(
     Err(last)
 }
 
+/// The answer, and whether the whole request had been sent before it.
 async fn attempt(
     slot: &Rc<Slot>,
     wanted: Wanted,
     call: Call<'_>,
     parts: &Parts,
     body: &mut Replay<'_>,
-) -> Result<Response<Body>, SendError> {
+) -> Result<(Response<Body>, bool), SendError> {
     let (mut lease, reused) = slot
         .connection(wanted)
         .await
@@ -111,7 +114,7 @@ async fn attempt(
     let (link, slot) = lease.hand_over().ok_or(lost)?;
     let home: Rc<dyn Home> = slot;
     let body = outbound::body(link, &answered, call.idle_timeout, home);
-    Ok(Response::from_parts(answered.head.parts, body))
+    Ok((Response::from_parts(answered.head.parts, body), answered.uploaded))
 }
 
 fn note(local: &Local, slot: &Slot, attempt: Attempt, failed: bool) {

@@ -157,7 +157,7 @@ async fn exchange(
     // What is left of a body nobody read would be taken for the next request.
     let read = inbound.skip();
     let promised = !keep_alive;
-    let keep_alive = keep_alive && read && !seat.worker.is_draining();
+    let keep_alive = keep_alive && read && !exchange.stopped && !seat.worker.is_draining();
     let how = How { version, keep_alive };
     let kept = match write(inbound, &gateway, &exchange, response, how).await {
         Ok(kept) => kept,

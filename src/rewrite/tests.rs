@@ -43,6 +43,7 @@ fn exchange(address: IpAddr) -> Exchange {
         refusal: None,
         allow: None,
         cause: None,
+        stopped: false,
         attempts: 0,
         retries: Default::default(),
 

@@ -76,6 +76,27 @@ async fn an_early_answer_reaches_a_client_that_waits_for_100_and_its_body_is_not
 }
 
 #[tokio::test]
+async fn an_early_answer_closes_both_connections_although_the_upload_has_arrived() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address]).start().await;
+    for (framing, body) in
+        [("content-length: 3", "abc"), ("transfer-encoding: chunked", "3\r\nabc\r\n0\r\n\r\n")]
+    {
+        let ask =
+            format!("POST / HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\n{framing}\r\n\r\n");
+        let mut client = gateway.ask(ask + body).await;
+        let mut upstream = backend.accept().await;
+        upstream.head().await;
+        upstream.send(OK).await;
+        let answer = client.answer().await;
+        assert_eq!(answer.text(), "ok");
+        assert_eq!(answer.head.value("connection"), Some("close"), "{framing}");
+        client.closed().await;
+        upstream.closed().await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_waits_for_100_is_told_to_go_on_after_a_second() {
     let backend = Backend::new().await;
     let gateway = Setup::to(&[backend.address]).start().await;

@@ -16,6 +16,7 @@ fn exchange(method: Method) -> Exchange {
         refusal: None,
         allow: None,
         cause: None,
+        stopped: false,
         attempts: 1,
         retries: [0; RetryReason::ALL.len()],
 
