@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, ALLOW};
@@ -48,6 +49,10 @@ pub struct Exchange {
     pub allow: Option<HeaderValue>,
     /// What an operator should know of a refusal: what was asked for, or which instance failed how.
     pub cause: Option<String>,
+    /// The service and its instance that answered.
+    pub answerer: Option<Rc<str>>,
+    /// Whether a refusal is to be in JSON. Set only where one may still follow.
+    pub json: bool,
     /// The answer came before the request's body was sent: where its connection goes on is not known to all sides.
     pub stopped: bool,
     /// Attempts at instances, the first included.
@@ -92,6 +97,8 @@ impl Exchange {
             refusal: None,
             allow: None,
             cause: None,
+            answerer: None,
+            json: false,
             stopped: false,
             attempts: 0,
             retries: [0; RetryReason::ALL.len()],
@@ -100,9 +107,9 @@ impl Exchange {
     }
 
     /// The gateway answers by itself.
-    pub fn refuse(&mut self, refusal: Refusal, headers: &HeaderMap) -> Response<Body> {
+    pub fn refuse(&mut self, refusal: Refusal) -> Response<Body> {
         self.refusal = Some(refusal);
-        let mut response = refusal.answer(&self.id, wants_json(headers));
+        let mut response = refusal.answer(&self.id, self.json);
         response.headers_mut().insert(REQUEST_ID, self.id.clone());
         if self.method == Method::HEAD {
             // The length that GET would have had, and nothing that would be taken for the next answer.
@@ -208,11 +215,12 @@ pub struct Ending {
 }
 
 /// Whether a client names JSON as something it takes.
-fn wants_json(headers: &HeaderMap) -> bool {
+pub fn wants_json(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
         value.split(',').any(|range| {
-            let kind = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-            kind == "application/json" || kind.ends_with("+json")
+            let kind = range.split(';').next().unwrap_or_default().trim().as_bytes();
+            let suffix = &kind[kind.len().saturating_sub(b"+json".len())..];
+            kind.eq_ignore_ascii_case(b"application/json") || suffix.eq_ignore_ascii_case(b"+json")
         })
     })
 }
@@ -227,6 +235,8 @@ mod tests {
             ("application/json", true),
             ("text/html, Application/JSON;q=0.5", true),
             ("application/problem+json", true),
+            ("text/plain,application/a+JSON", true),
+            ("json", false),
             ("*/*", false),
             ("text/json-like", false),
         ] {

@@ -10,7 +10,7 @@ use http::{Response, Version};
 use ipnet::IpNet;
 
 use crate::config::model::RouteConfig;
-use crate::exchange::{Client, Ending, Exchange, Fate};
+use crate::exchange::{Client, Ending, Exchange, Fate, wants_json};
 use crate::forward::{self, Call, Local, Service};
 use crate::observe::Refusals;
 use crate::observe::numbers::RouteNumbers;
@@ -83,7 +83,11 @@ pub async fn answer(
     let Asked { mut parts, body, early } = asked;
     let early = early.cleaned(rewrite::hop_by_hop::response);
     let passed = pass(gateway, client, exchange, (&mut parts, body, &early)).await;
-    let response = passed.unwrap_or_else(|refusal| exchange.refuse(refusal, &parts.headers));
+    // A body in chunks may yet turn out to be none before any of it was sent.
+    if passed.as_ref().map_or(true, |response| response.body().remaining().is_none()) {
+        exchange.json = wants_json(&parts.headers);
+    }
+    let response = passed.unwrap_or_else(|refusal| exchange.refuse(refusal));
     crate::wire::spare::give_map(parts.headers);
     response
 }

@@ -26,6 +26,8 @@ const TRUSTED: Duration = Duration::from_secs(1);
 pub struct Slot {
     /// What all workers share.
     pub instance: Arc<Instance>,
+    /// The service and the instance, for the log.
+    pub name: Rc<str>,
     service: Arc<ServiceConfig>,
     worker: usize,
     idle: RefCell<Vec<Idle>>,
@@ -69,8 +71,10 @@ impl Slot {
         worker: usize,
         kept: Rc<Cell<usize>>,
     ) -> Self {
+        let name = format!("{} {}", service.name, instance.endpoint.address);
         Self {
             instance,
+            name: name.into(),
             service,
             worker,
             idle: RefCell::default(),

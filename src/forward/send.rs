@@ -60,6 +60,7 @@ pub async fn send(
         let error = match attempt(&slot, wanted, call, parts, &mut body).await {
             Ok((response, uploaded)) => {
                 exchange.attempts += 1;
+                exchange.answerer = Some(Rc::clone(&slot.name));
                 exchange.stopped = !uploaded && !bodiless;
                 note(local, &slot, Attempt::Ok, is_failure(response.status()));
                 return Ok(response);
@@ -68,7 +69,7 @@ pub async fn send(
         };
         let (service, instance) = (&local.service.config.name, &slot.instance.endpoint.address);
         tracing::debug!(%service, %instance, at = ?error.at, reused = error.reused, "an attempt failed");
-        exchange.cause = Some(format!("{service} {instance}: {}", error.at));
+        exchange.cause = Some(format!("{}: {}", slot.name, error.at));
         last = error.refusal();
         let late = due.is_some_and(|due| Instant::now() >= due);
         let reason = retry.again(error, body.rewind());

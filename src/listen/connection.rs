@@ -117,7 +117,7 @@ async fn refuse_unread(seat: &Seat, inbound: &Inbound, client: &Client, refusal:
         exchange.allow =
             Some(HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"));
     }
-    let response = exchange.refuse(refusal, &http::HeaderMap::new());
+    let response = exchange.refuse(refusal);
     let how = How { version: http::Version::HTTP_11, keep_alive: false };
     write(inbound, &gateway, &exchange, response, how).await.ok();
 }
@@ -161,8 +161,10 @@ async fn exchange(
     let how = How { version, keep_alive };
     let kept = match write(inbound, &gateway, &exchange, response, how).await {
         Ok(kept) => kept,
-        Err(Unwritten::Refused(refusal)) => {
-            let response = exchange.refuse(refusal, &http::HeaderMap::new());
+        Err(Unwritten::Refused(error)) => {
+            let answerer = exchange.answerer.as_deref().unwrap_or("-");
+            exchange.cause = Some(format!("{answerer}: the answer's body: {error}"));
+            let response = exchange.refuse(Refusal::Upstream);
             let how = How { version, keep_alive: false };
             write(inbound, &gateway, &exchange, response, how).await.is_ok_and(|kept| kept)
         }
@@ -187,7 +189,7 @@ struct How {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unwritten {
     /// None of it did; the client can be told why.
-    Refused(Refusal),
+    Refused(BodyError),
     /// Some of it may have.
     Cut(Close),
 }
@@ -208,7 +210,7 @@ async fn write(
     let fate = match sent {
         Ok(()) => exchange.fate(),
         Err(Broken::Client) => Fate::ClientGone,
-        Err(Broken::Unsent(_)) => return Err(Unwritten::Refused(Refusal::Upstream)),
+        Err(Broken::Unsent(error)) => return Err(Unwritten::Refused(error)),
         Err(Broken::Body(BodyError::Silent)) => Fate::TimedOut,
         Err(Broken::Body(BodyError::Gone | BodyError::Malformed(_))) => Fate::UpstreamFailed,
     };

@@ -43,6 +43,8 @@ fn exchange(address: IpAddr) -> Exchange {
         refusal: None,
         allow: None,
         cause: None,
+        answerer: None,
+        json: false,
         stopped: false,
         attempts: 0,
         retries: Default::default(),

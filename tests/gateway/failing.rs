@@ -199,6 +199,26 @@ async fn an_answer_that_breaks_off_is_never_taken_for_the_whole() {
 }
 
 #[tokio::test]
+async fn an_answer_whose_body_breaks_at_its_first_byte_is_refused_as_any_other() {
+    let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
+    let backend = Answering::with(answer).await;
+    let gateway = Setup::to(&[backend.address]).start().await;
+    let ask = "GET / HTTP/1.1\r\nhost: h\r\naccept: text/html, Application/JSON;q=0.5\r\n\r\n";
+    let mut client = gateway.ask(ask).await;
+    let answer = client.answer().await;
+    assert_refused(&answer, 502, "upstream_error", ask);
+    assert_eq!(answer.head.value("content-type"), Some("application/json"));
+    let said = wait::until("it says why", SOON, async || {
+        gateway.said().into_iter().find(|line| line.contains("upstream_error"))
+    })
+    .await;
+    let cause = format!("backend {}: the answer's body: a chunk size is not", backend.address);
+    assert!(said.contains(&cause) && said.contains("all"), "{said}");
+    let answer = gateway.fetch("/").await;
+    assert_eq!(answer.head.value("content-type"), Some("text/plain; charset=utf-8"));
+}
+
+#[tokio::test]
 async fn a_post_after_many_kept_connections_died_at_once_is_still_answered() {
     let backend = Backend::new().await;
     let gateway = Setup::to(&[backend.address]).top("workers = 1").start().await;

@@ -16,6 +16,8 @@ fn exchange(method: Method) -> Exchange {
         refusal: None,
         allow: None,
         cause: None,
+        answerer: None,
+        json: false,
         stopped: false,
         attempts: 1,
         retries: [0; RetryReason::ALL.len()],
