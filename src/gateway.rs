@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Response, Version};
+use http::{Method, Response, Version};
 use ipnet::IpNet;
 
 use crate::config::model::RouteConfig;
@@ -166,10 +166,10 @@ impl Gateway {
         Exchange::begin(client, parts.method.clone(), id)
     }
 
-    /// The facts of a request whose head could not be read.
-    pub fn begin_unread(&self, client: &Client) -> Exchange {
+    /// The facts of a request whose head could not be read, but perhaps its method.
+    pub fn begin_unread(&self, client: &Client, method: Option<Method>) -> Exchange {
         // An extension method no client sends: the metric counts it as `other`.
-        let method = http::Method::from_bytes(b"-").unwrap_or_default();
+        let method = method.or_else(|| Method::from_bytes(b"-").ok()).unwrap_or_default();
         self.table.unrouted.began(self.worker);
         let exchange = Exchange::begin(client, method, self.ids.borrow_mut().fresh());
         exchange.counted.set(true);
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(numbers.in_flight(), 0);
         // One that ended well is not counted twice, nor one that never was.
         drop(UnderWay::new(&gateway, gateway.begin(&client, &parts)));
-        let exchange = UnderWay::new(&gateway, gateway.begin_unread(&client));
+        let exchange = UnderWay::new(&gateway, gateway.begin_unread(&client, None));
         let took = exchange.took();
         gateway.end(&exchange, Ending { status: 400, fate: Fate::Refused, took });
         drop(exchange);

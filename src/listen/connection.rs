@@ -111,7 +111,7 @@ async fn turn(seat: &Seat, inbound: &Inbound, client: &Client) -> Result<(), Clo
 /// Refuses a request whose head could not be read.
 async fn refuse_unread(seat: &Seat, inbound: &Inbound, client: &Client, refusal: Refusal) {
     let gateway = seat.worker.gateway();
-    let mut exchange = UnderWay::new(&gateway, gateway.begin_unread(client));
+    let mut exchange = UnderWay::new(&gateway, gateway.begin_unread(client, inbound.method()));
     if refusal == Refusal::MethodNotAllowed {
         // It must be there (RFC 9110 section 15.5.6), and no route was asked.
         exchange.allow =

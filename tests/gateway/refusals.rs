@@ -98,6 +98,44 @@ async fn a_refused_request_that_was_read_leaves_its_connection_open() {
 }
 
 #[tokio::test]
+async fn an_answer_to_head_has_no_body_although_its_head_could_not_be_read() {
+    let backend = Answering::with(OK).await;
+    let limits = "header_timeout = \"300ms\", target_bytes = \"100B\", headers = 5";
+    let gateway = Setup::to(&[backend.address]).limits(limits).start().await;
+    let (long, many) = ("a".repeat(200), "x: 1\r\n".repeat(9));
+    for (rest, status) in [
+        ("/ HTTP/1.1\r\nhost: h\r\nx: \x01\r\n\r\n", 400),
+        ("/ HTTP/1.1\r\n\r\n", 400),
+        ("/../ HTTP/1.1\r\nhost: h\r\n\r\n", 400),
+        ("/ HTTP/1.1\r\nhost: h\n\r\n", 400),
+        (&format!("/{long} HTTP/1.1\r\nhost: h\r\n\r\n"), 414),
+        // No end of the line is waited for.
+        (&format!("/{long}"), 414),
+        (&format!("/ HTTP/1.1\r\nhost: h\r\n{many}\r\n"), 431),
+        ("/ HTTP/1.1\r\nhost: h\r\nexpect: x\r\n\r\n", 417),
+        ("/ HTTP/1.2\r\nhost: h\r\n\r\n", 505),
+        ("/ HTTP/1.1\r\nhost: h\r\n", 408),
+    ] {
+        let mut client = gateway.ask(format!("HEAD {rest}")).await;
+        let head = client.head().await;
+        assert_eq!(head.status(), status, "{rest}");
+        client.closed().await;
+        let answer = gateway.ask(format!("GET {rest}")).await.answer().await;
+        assert_eq!(answer.status(), status, "{rest}");
+        let length = answer.body.len().to_string();
+        assert_eq!(head.value("content-length"), Some(&*length), "as GET would have");
+    }
+    for method in ["method=\"HEAD\"", "method=\"GET\""] {
+        gateway.metric_is("frontgate_requests_total", &[method], 10.0).await;
+    }
+    // What begins no request has no method.
+    let mut other = gateway.ask("HEAD\r\n\r\n").await;
+    let answer = other.answer().await;
+    assert_refusal(&answer, 400, "bad_request", "no target");
+    gateway.metric_is("frontgate_requests_total", &["method=\"other\""], 1.0).await;
+}
+
+#[tokio::test]
 async fn a_client_that_asks_for_json_gets_its_refusal_in_json() {
     let backend = Answering::with(OK).await;
     let gateway = Setup::to(&[backend.address]).route("hosts = [\"h\"]").start().await;

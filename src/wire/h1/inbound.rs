@@ -152,6 +152,11 @@ impl Inbound {
         }
     }
 
+    /// The method of a request whose head could not be read, as far as it came.
+    pub fn method(&self) -> Option<http::Method> {
+        request::method(&self.0.borrow().link.read)
+    }
+
     /// The body of the request whose head was just read.
     pub fn body(&self, framing: Framing) -> Body {
         match framing {

@@ -40,7 +40,8 @@ pub struct Head {
     pub expects_continue: bool,
 }
 
-/// Takes one head from the start of `buffer`, once it is all there. `map` is an empty map to fill.
+/// Takes one head from the start of `buffer`, once it is all there. `map` is an empty map to fill. One that breaks a rule
+/// stays in the buffer.
 pub fn take(
     buffer: &mut BytesMut,
     scan: &mut Scan,
@@ -64,8 +65,21 @@ pub fn take(
         return if buffer.len() > bounds.head { Err(Malformed::HeadTooLarge) } else { Ok(None) };
     };
     let head = buffer.split_to(end).freeze();
-    read(&head, bounds, map).map(Some)
+    read(&head, bounds, map).map(Some).inspect_err(|_| {
+        let behind = buffer.split();
+        buffer.extend_from_slice(&head);
+        buffer.unsplit(behind);
+    })
 }
+
+/// The method of a request whose head is not complete or breaks a rule, if that much of it is there.
+pub fn method(buffer: &[u8]) -> Option<Method> {
+    let end = memchr(b' ', &buffer[..buffer.len().min(METHOD + 1)])?;
+    Method::from_bytes(&buffer[..end]).ok()
+}
+
+/// A method longer than this is no method, and would otherwise hide the target's length.
+const METHOD: usize = 64;
 
 /// Refuses a first line that begins no request at once: HTTP/0.9 and other protocols have no head to wait for.
 fn first_line(buffer: &[u8]) -> Result<(), Malformed> {
@@ -76,8 +90,6 @@ fn first_line(buffer: &[u8]) -> Result<(), Malformed> {
 
 /// Whether the target, as far as it came, is within its bound.
 fn target_fits(buffer: &[u8], bounds: &Bounds) -> bool {
-    // A method longer than this is no method, and would otherwise hide the target's length.
-    const METHOD: usize = 64;
     let most = METHOD + bounds.target + b" HTTP/1.1\r\n".len();
     buffer.len() <= most || memchr(b'\n', &buffer[..=most]).is_some()
 }
