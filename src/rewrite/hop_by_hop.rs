@@ -90,7 +90,7 @@ fn is_known(token: &str) -> bool {
 fn is_protected(token: &str) -> bool {
     let forwarded = "x-forwarded-";
     token.get(..forwarded.len()).is_some_and(|start| start.eq_ignore_ascii_case(forwarded))
-        || ["host", "authorization", "forwarded", "x-real-ip"]
+        || ["host", "authorization", "expect", "forwarded", "x-real-ip"]
             .iter()
             .any(|protected| token.eq_ignore_ascii_case(protected))
 }
@@ -196,10 +196,12 @@ mod tests {
             ("x-real-ip", "1.2.3.4"),
         ];
         let mut headers = map(&kept);
-        let all = "Host, AUTHORIZATION, X-Forwarded-For, x-forwarded-host, forwarded, X-Real-IP";
+        let all =
+            "Host, AUTHORIZATION, Expect, X-Forwarded-For, x-forwarded-host, forwarded, X-Real-IP";
         headers.insert(CONNECTION, HeaderValue::from_static(all));
         request(&mut headers, &[]);
         assert_eq!(headers, map(&kept));
+            ("expect", "100-continue"),
     }
 
     #[test]

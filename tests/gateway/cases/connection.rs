@@ -34,6 +34,11 @@ fn named() -> Vec<Case> {
             get("connection: Authorization , x\r\nauthorization: Basic eA==\r\nx: 1"),
             kept("authorization: Basic eA=="),
         ),
+        // Whether the upstream's word is waited for.
+        passes(
+            "POST / HTTP/1.1\r\nhost: h\r\nconnection: Expect\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\nabc",
+            "POST / HTTP/1.1\nhost: h\ncontent-length: 3\nexpect: 100-continue\n\nabc",
+        ),
         // What the gateway says itself.
         passes(get("connection: x-forwarded-for\r\nx-forwarded-for: 1.2.3.4"), BARE),
         passes(
