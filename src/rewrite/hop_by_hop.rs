@@ -17,11 +17,16 @@ pub fn request(headers: &mut HeaderMap, upgrades: &[String]) {
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+    // TE is for the next connection only, and must be named as that (RFC 9110 section 10.1.4).
     if let Some(offered) = offered {
         upgrade::put(headers, offered);
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
 }
 
+        if trailers {
+            headers.insert(CONNECTION, HeaderValue::from_static("te, upgrade"));
+        }
 /// Takes them out of an answer.
 pub fn response(headers: &mut HeaderMap) {
     let present = present(headers);
@@ -214,7 +219,8 @@ mod tests {
         ] {
             let mut headers = map(&[("te", sent), ("connection", "te")]);
             request(&mut headers, &[]);
-            assert_eq!(headers, map(if kept { &[("te", "trailers")] } else { &[] }), "{sent}");
+            let left: &[_] = if kept { &[("te", "trailers"), ("connection", "te")] } else { &[] };
+            assert_eq!(headers, map(left), "{sent}");
             let mut answer = map(&[("te", sent)]);
             response(&mut answer);
             assert!(answer.is_empty());

@@ -36,7 +36,8 @@ async fn a_request_arrives_as_it_was_meant_without_what_was_for_this_connection(
         .await;
     let (mut upstream, request) = backend.request().await;
     assert_eq!(request.head.start, "GET /a/b%20c?d=e%2F HTTP/1.1");
-    let more = ["authorization: Basic eA==", "te: trailers", "x-two: 2", "x-two: 3"];
+    let more =
+        ["authorization: Basic eA==", "connection: te", "te: trailers", "x-two: 2", "x-two: 3"];
     assert_eq!(request.head.sorted(), arrived(&more));
     let port = gateway.web().port().to_string();
     assert_eq!(request.head.value("x-forwarded-port"), Some(&*port));

@@ -123,6 +123,8 @@ async fn trailers_of_an_answer_reach_those_whose_framing_has_a_place_for_them() 
         let request = backend.requests().pop().expect("a request");
         let te = if ask.contains("te: trailers") { "trailers" } else { "" };
         assert_eq!(request.head.all("te"), te, "{ask}");
+        // It is for the next connection only (RFC 9110 section 10.1.4).
+        assert_eq!(request.head.all("connection"), if te.is_empty() { "" } else { "te" }, "{ask}");
     }
 }
 

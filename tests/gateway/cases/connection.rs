@@ -90,9 +90,15 @@ fn listed() -> Vec<Case> {
     let last = cases.pop().map(Case::closing);
     cases.extend(last);
     cases.extend([
-        passes(get("te: trailers"), format!("{BARE}\nte: trailers")),
-        passes(get("connection: te\r\nte: gzip;q=1, Trailers"), format!("{BARE}\nte: trailers")),
-        passes(get("te: gzip\r\nte: trailers;q=0.5"), format!("{BARE}\nte: trailers")),
+        passes(get("te: trailers"), format!("{BARE}\nconnection: te\nte: trailers")),
+        passes(
+            get("connection: te\r\nte: gzip;q=1, Trailers"),
+            format!("{BARE}\nconnection: te\nte: trailers"),
+        ),
+        passes(
+            get("te: gzip\r\nte: trailers;q=0.5"),
+            format!("{BARE}\nconnection: te\nte: trailers"),
+        ),
         // No `Via` of our own, and none is taken away.
         passes(get("via: 1.0 a"), format!("{BARE}\nvia: 1.0 a")),
         passes(get("max-forwards: 0"), format!("{BARE}\nmax-forwards: 0")),
