@@ -6,28 +6,31 @@ use http::header::{
 };
 
 use super::upgrade;
+use crate::refusal::CODE;
 use crate::wire::list::members;
 
 /// Takes them out of a request. `te: trailers` stays, since trailers pass, and so does an upgrade to a listed protocol.
 pub fn request(headers: &mut HeaderMap, upgrades: &[String]) {
-    let present = present(headers);
+    let mut present = present(headers);
+    // It means something in answers only.
+    present[CODE_AT] = false;
     let offered = if present[UPGRADE_AT] { upgrade::offered(headers, upgrades) } else { None };
     let trailers = present[TE_AT] && takes_trailers(headers);
     remove(headers, present);
+    // TE is for the next connection only, and must be named as that (RFC 9110 section 10.1.4).
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    // TE is for the next connection only, and must be named as that (RFC 9110 section 10.1.4).
-    if let Some(offered) = offered {
-        upgrade::put(headers, offered);
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-}
-
+    if let Some(offered) = offered {
+        upgrade::put(headers, offered);
         if trailers {
             headers.insert(CONNECTION, HeaderValue::from_static("te, upgrade"));
         }
-/// Takes them out of an answer.
+    }
+}
+
+/// Takes them out of an answer, and what would make it look like the gateway's own.
 pub fn response(headers: &mut HeaderMap) {
     let present = present(headers);
     remove(headers, present);
@@ -114,14 +117,16 @@ fn place(name: &str) -> Option<usize> {
         "keep-alive" => 8,
         "proxy-connection" => 9,
         "http2-settings" => 10,
+        "x-frontgate-code" => CODE_AT,
         _ => return None,
     })
 }
 
-const LISTED: usize = 11;
+const LISTED: usize = 12;
 const CONNECTION_AT: usize = 0;
 const TE_AT: usize = 3;
 const UPGRADE_AT: usize = 5;
+const CODE_AT: usize = 11;
 static NAMES: [HeaderName; LISTED] = [
     CONNECTION,
     CONTENT_LENGTH,
@@ -134,6 +139,7 @@ static NAMES: [HeaderName; LISTED] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("http2-settings"),
+    CODE,
 ];
 
 #[cfg(test)]
@@ -162,14 +168,14 @@ mod tests {
     }
 
     #[test]
-    fn every_listed_name_goes_in_both_directions() {
+    fn every_listed_name_goes_in_both_directions_but_the_code_only_in_answers() {
         let lines: Vec<_> = NAMES.iter().map(|name| (name.as_str(), "x")).collect();
         let mut headers = map(&lines);
         headers.insert("x-kept", HeaderValue::from_static("1"));
         let mut answer = headers.clone();
         request(&mut headers, &[]);
         response(&mut answer);
-        assert_eq!(names(&headers), ["x-kept"]);
+        assert_eq!(names(&headers), ["x-frontgate-code", "x-kept"]);
         assert_eq!(names(&answer), ["x-kept"]);
     }
 
@@ -194,6 +200,7 @@ mod tests {
     fn connection_cannot_take_who_and_where_from_a_request() {
         let kept = [
             ("authorization", "a"),
+            ("expect", "100-continue"),
             ("forwarded", "for=1"),
             ("host", "h"),
             ("x-forwarded-for", "1.2.3.4"),
@@ -206,7 +213,6 @@ mod tests {
         headers.insert(CONNECTION, HeaderValue::from_static(all));
         request(&mut headers, &[]);
         assert_eq!(headers, map(&kept));
-            ("expect", "100-continue"),
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::support::peer::End;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
 const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x-mine\r\nX-Mine: 1\r\n\
-                     Keep-Alive: timeout=5\r\nContent-Length: 0\r\n\r\n";
+                     Keep-Alive: timeout=5\r\nX-Frontgate-Code: no_route\r\nContent-Length: 0\r\n\r\n";
 
 #[tokio::test]
 async fn hints_reach_the_client_before_the_answer_is_there() {

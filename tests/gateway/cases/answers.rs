@@ -255,6 +255,13 @@ fn lines() -> Vec<Reply> {
             ),
             "HTTP/1.1 200 OK\ncontent-length: 0\n\n",
         ),
+        // Only the gateway says that an answer is its own.
+        kept(
+            fields(
+                "x-frontgate-code: no_route\r\nX-Frontgate-Code: x\r\nx-a: 1\r\ncontent-length: 0",
+            ),
+            "HTTP/1.1 200 OK\nx-a: 1\ncontent-length: 0\n\n",
+        ),
         kept(
             fields("set-cookie: b=2\r\nset-cookie: a=1\r\ncontent-length: 0"),
             "HTTP/1.1 200 OK\nset-cookie: b=2\nset-cookie: a=1\ncontent-length: 0\n\n",
