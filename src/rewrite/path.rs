@@ -51,6 +51,10 @@ impl Path {
     /// The new target of a request that was found by this one of the route's paths; none when it stays.
     pub fn request(&self, which_path: usize, uri: &Uri) -> Option<Rewritten> {
         let path = uri.path();
+        if path == "*" {
+            // It asks about the whole server, not about anything below a path (RFC 9110 section 9.3.7).
+            return None;
+        }
         let (target, prefix) = match self.plans.get(which_path)? {
             Plan::Keep => return None,
             Plan::Strip { segments, prefix } => {

@@ -73,6 +73,19 @@ service = "backend"
 
 const PRIVATE: &str = "[listen.private]\naddress = \"127.0.0.1:0\"\n";
 
+#[tokio::test]
+async fn a_question_about_the_whole_server_is_not_rewritten() {
+    let backend = Answering::with(OK).await;
+    for route in ["rewrite = \"/v2/{rest}\"", "strip_prefix = true"] {
+        let gateway = Setup::to(&[backend.address]).route(route).start().await;
+        let mut client = gateway.ask("OPTIONS * HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        assert_eq!(client.answer().await.text(), "ok", "{route}");
+        let request = backend.requests().pop().expect("a request");
+        assert_eq!(request.head.start, "OPTIONS * HTTP/1.1", "{route}");
+        assert_eq!(request.head.all("x-forwarded-prefix"), "", "{route}");
+    }
+}
+
 /// Each route says its name to the backend.
 fn named(routes: &str) -> String {
     let mut text = String::new();
