@@ -201,6 +201,10 @@ fn upgrade(table: &mut Table<'_>) -> Option<Vec<String>> {
         if http::HeaderName::from_bytes(protocol.as_bytes()).is_err() {
             let hint = "its name alone, like \"websocket\": it may come in any version";
             table.problem_at(&place, format!("{text:?} cannot be a protocol's name"), hint);
+        } else if protocol == "h2c" {
+            let hint =
+                "take it out: on that connection nothing would be routed or guarded any more";
+            table.problem_at(&place, "HTTP/2 cannot be upgraded to (RFC 9113 section 3.1)", hint);
         } else if protocols.contains(&protocol) {
             table.problem_at(&place, "this protocol stands here twice", None);
         } else {
