@@ -135,9 +135,9 @@ pub(super) fn serve(
 }
 
 fn refuse(worker: &Rc<Worker>, listener: &Rc<Listener>, io: TcpStream, peer: SocketAddr) {
-    if worker.refusing.get() < worker.refusing_most {
+    if let Some(refusing) = worker.refuse() {
         let seat =
             connection::Seat { worker: Rc::clone(worker), listener: Rc::clone(listener), peer };
-        drop(tokio::task::spawn_local(connection::refuse(seat, io)));
+        drop(tokio::task::spawn_local(connection::refuse(seat, io, refusing)));
     }
 }

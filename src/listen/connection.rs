@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use super::Listener;
 use super::switch::switch;
 use super::traffic::Open;
-use super::worker::Worker;
+use super::worker::{Refusing, Worker};
 use crate::exchange::{Client, Ending, Exchange, Fate};
 use crate::gateway::{self, Asked, Gateway, UnderWay};
 use crate::refusal::Refusal;
@@ -82,14 +82,12 @@ async fn busy(seat: &Seat, inbound: &Inbound) -> Close {
 }
 
 /// Tells a connection that there are too many.
-pub(super) async fn refuse(seat: Seat, io: TcpStream) {
-    let refusing = &seat.worker.refusing;
-    refusing.set(refusing.get() + 1);
+pub(super) async fn refuse(seat: Seat, io: TcpStream, refusing: Refusing) {
     let inbound = seat.inbound(io);
     let client = seat.client();
     refuse_unread(&seat, &inbound, &client, Refusal::Overloaded).await;
     inbound.linger(LINGER_BYTES, LINGER).await;
-    refusing.set(refusing.get() - 1);
+    drop(refusing);
 }
 
 /// One exchange; an error ends the connection.

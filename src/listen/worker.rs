@@ -63,8 +63,7 @@ pub(super) struct Worker {
     /// How long its exchanges may go on once the process closes.
     pub patience: Duration,
     /// Connections over the limit that are being told so.
-    pub refusing: Cell<usize>,
-    pub refusing_most: usize,
+    refusing: Cell<usize>,
     gateway: RefCell<Rc<Gateway>>,
     phase: Cell<Phase>,
     connections: RefCell<HashMap<u64, Inbound>>,
@@ -91,7 +90,6 @@ async fn live(setting: Setting) {
         number,
         patience: share.grace,
         refusing: Cell::new(0),
-        refusing_most: REFUSING,
         gateway: RefCell::new(Rc::new(Gateway::new(table, number))),
         phase: Cell::new(phase),
         connections: RefCell::default(),
@@ -183,6 +181,15 @@ impl Worker {
         Entered { worker: Rc::clone(self), number }
     }
 
+    /// Room for one more connection to be told that there are too many.
+    pub(super) fn refuse(self: &Rc<Self>) -> Option<Refusing> {
+        let refusing = self.refusing.get();
+        (refusing < REFUSING).then(|| {
+            self.refusing.set(refusing + 1);
+            Refusing(Rc::clone(self))
+        })
+    }
+
     fn renew(&self, table: &Arc<crate::gateway::Table>) {
         let gateway = self.gateway();
         gateway.refresh();
@@ -221,6 +228,15 @@ impl Worker {
 pub(super) struct Entered {
     worker: Rc<Worker>,
     number: u64,
+}
+
+/// A connection over the limit while it is told so.
+pub(super) struct Refusing(Rc<Worker>);
+
+impl Drop for Refusing {
+    fn drop(&mut self) {
+        self.0.refusing.set(self.0.refusing.get() - 1);
+    }
 }
 
 impl Drop for Entered {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use tokio::net::TcpSocket;
 
 use crate::support::backend::{Answering, Backend, OK};
@@ -157,6 +158,42 @@ async fn more_connections_than_allowed_are_told_so() {
         gateway.metric_is("frontgate_connections", &["listener=\"web\""], 2.0).await;
         assert_eq!(gateway.fetch("/").await.text(), "ok", "{limits}: there is room again");
     }
+}
+
+#[tokio::test]
+async fn no_more_than_64_connections_over_the_limit_are_told_so_at_a_time() {
+    let backend = Answering::with(OK).await;
+    let gateway = Setup::to(&[backend.address]).limits("connections = 1").start().await;
+    let mut within = gateway.ask(GET).await;
+    assert_eq!(within.answer().await.text(), "ok");
+    for round in 0..2 {
+        // All of them wait in the queue by the time the first is looked at.
+        let pid = Pid::from_raw(i32::try_from(gateway.pid()).expect("a process id"));
+        gateway.signal(Signal::STOP);
+        let status = waitid(WaitId::Pid(pid.expect("it runs")), WaitIdOptions::STOPPED);
+        assert!(status.expect("our child").expect("it stopped").stopped());
+        let mut over = Vec::new();
+        for _ in 0..200 {
+            over.push(Peer::connect(gateway.web()).await);
+        }
+        gateway.signal(Signal::CONT);
+        let mut told = 0;
+        for client in &mut over {
+            if let Some(head) = client.try_head().await {
+                assert_eq!(head.value("x-frontgate-code"), Some("overloaded"));
+                told += 1;
+            }
+        }
+        assert!((1..=64).contains(&told), "{told} in round {round}");
+        drop(over);
+        // Those that were told have left, so that others can be.
+        wait::until("another is told", SOON, async || {
+            Peer::connect(gateway.web()).await.try_head().await
+        })
+        .await;
+    }
+    within.send(GET).await;
+    assert_eq!(within.answer().await.text(), "ok", "the one within goes on");
 }
 
 #[tokio::test]
