@@ -187,7 +187,7 @@ pub const ROUTE: &[Key] = &[
         "idle_timeout",
         "duration",
         "\"60s\"",
-        "silence of the upstream on a streaming body, of both sides on a tunnel; 0s = none",
+        "silence of the upstream on a streaming body or tunnel; 0s = none",
     ),
     Key::new(
         "upgrade",

@@ -29,6 +29,7 @@ pub(super) async fn switch(
             // Who ends a tunnel, and how, is a matter of what is spoken in it.
             Over::Ended | Over::Reset => Fate::Answered,
             Over::Silent => Fate::TimedOut,
+            Over::Stalled => Fate::ClientGone,
         },
     };
     gateway.end(exchange, Ending { status, fate, took });

@@ -329,32 +329,84 @@ async fn a_reset_is_seen_also_while_the_other_side_reads_nothing() {
 }
 
 #[tokio::test]
-async fn silence_of_both_sides_ends_a_tunnel_and_a_word_of_either_keeps_it() {
-    const SILENCE: Duration = Duration::from_millis(1500);
+async fn silence_of_the_upstream_ends_a_tunnel_whatever_its_client_says() {
+    const SILENCE: Duration = Duration::from_millis(1000);
     let backend = Backend::new().await;
     let gateway = Setup::to(&[backend.address])
         .limits("idle_timeout = \"300ms\", header_timeout = \"300ms\", body_timeout = \"300ms\"")
-        .route("timeout = \"300ms\"\nidle_timeout = \"1500ms\"")
+        .route("timeout = \"300ms\"\nidle_timeout = \"1000ms\"")
         .start()
         .await;
-    for client_speaks in [true, false] {
-        let (mut client, mut upstream) = open(&gateway, &backend).await;
-        let (began, mut spoken) = (Instant::now(), Instant::now());
-        while began.elapsed() < SILENCE + SILENCE / 2 {
-            let (one, other) = match client_speaks {
-                true => (&mut client, &mut upstream),
-                false => (&mut upstream, &mut client),
-            };
-            spoken = Instant::now();
-            one.send("word").await;
-            assert_eq!(other.take(4).await, b"word");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        tokio::join!(client.closed(), upstream.closed());
-        let waited = spoken.elapsed();
-        assert!(waited >= SILENCE && waited < SILENCE * 3, "{waited:?}");
+    let began = Instant::now();
+    let (mut client, mut upstream) = open(&gateway, &backend).await;
+    while client.try_send("word").await.is_ok() && began.elapsed() < SOON {
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    assert_eq!(upstream.ended().await, End::Closed);
+    let waited = began.elapsed();
+    assert!(waited >= SILENCE && waited < SILENCE * 3, "{waited:?}");
+    // Its own words keep it.
+    let (mut client, mut upstream) = open(&gateway, &backend).await;
+    let (began, mut spoken) = (Instant::now(), Instant::now());
+    while began.elapsed() < SILENCE * 2 {
+        spoken = Instant::now();
+        upstream.send("word").await;
+        assert_eq!(client.take(4).await, b"word");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::join!(client.closed(), upstream.closed());
+    let waited = spoken.elapsed();
+    assert!(waited >= SILENCE && waited < SILENCE * 3, "{waited:?}");
     gateway.metric_is("frontgate_requests_total", &["fate=\"timed_out\"", "101"], 2.0).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_has_said_all_it_had_to_say_is_not_silent_while_its_client_speaks() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address]).route("idle_timeout = \"1000ms\"").start().await;
+    let (mut client, mut upstream) = open(&gateway, &backend).await;
+    upstream.half_close().await;
+    client.closed().await;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(2000) {
+        client.send("word").await;
+        assert_eq!(upstream.take(4).await, b"word");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    upstream.closed().await;
+    gateway.metric_is("frontgate_requests_total", &["fate=\"timed_out\"", "101"], 1.0).await;
+}
+
+#[tokio::test]
+async fn time_in_which_a_client_takes_nothing_is_not_its_upstreams_silence() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address]).route("idle_timeout = \"500ms\"").start().await;
+    let (mut client, mut upstream) = open(&gateway, &backend).await;
+    let poured = pour_until_stuck(&mut upstream).await;
+    // Time itself is what is tested.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    client.take(poured).await;
+    assert_lives(&mut client, &mut upstream).await;
+    tokio::join!(client.closed(), upstream.closed());
+    gateway.metric_is("frontgate_requests_total", &["fate=\"timed_out\""], 1.0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_tunnel_for_too_long_is_let_go() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address])
+        .limits("idle_timeout = \"500ms\"")
+        .route("idle_timeout = \"0s\"")
+        .start()
+        .await;
+    let (mut client, mut upstream) = open(&gateway, &backend).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_lives(&mut client, &mut upstream).await;
+    let block = vec![b'x'; 64 << 10];
+    while upstream.try_send(&block).await.is_ok() {}
+    assert_eq!(client.ended().await, End::Reset);
+    gateway.metric_is("frontgate_requests_total", &["fate=\"client_gone\"", "101"], 1.0).await;
+    gateway.metric_is("frontgate_in_flight", &["route=\"all\""], 0.0).await;
 }
 
 #[tokio::test]

@@ -270,6 +270,11 @@ impl Inbound {
         act(&mut self.0.borrow_mut().link)
     }
 
+    /// How long its client is waited for.
+    pub(super) fn patience(&self) -> Patience {
+        self.0.borrow().patience
+    }
+
     /// The connection itself, for a tunnel to keep; nothing else may use it from then on but to end it.
     pub(super) fn hold(&self) -> Ref<'_, Link> {
         Ref::map(self.0.borrow(), |state| &state.link)

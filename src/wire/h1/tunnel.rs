@@ -53,7 +53,7 @@ fn name_of(protocol: &[u8]) -> &[u8] {
 pub struct Switched {
     link: Box<Link>,
     home: Rc<dyn Home>,
-    /// Silence of both sides together that is allowed; zero is any.
+    /// Silence of the upstream that is allowed; zero is any.
     silence: Duration,
     ended: bool,
 }
@@ -86,12 +86,14 @@ pub enum Over {
     Ended,
     /// One side broke it off, and so it was for the other.
     Reset,
-    /// Neither side said anything for too long.
+    /// The upstream said nothing for too long.
     Silent,
+    /// The client took nothing of what had come for it for too long.
+    Stalled,
 }
 
-/// Moves bytes between a client, which has had the 101, and an upstream until both have ended or nothing moves any more.
-/// A side that half-closes is half-closed to the other, and may go on listening.
+/// Moves bytes between a client, which has had the 101, and an upstream until both have ended, or the upstream is silent, or
+/// the client takes nothing. A side that half-closes is half-closed to the other, and may go on listening.
 #[expect(
     clippy::await_holding_refcell_ref,
     reason = "nobody else reads or writes a connection that is a tunnel, and a drain passes it over"
@@ -100,7 +102,7 @@ pub async fn run(client: &Inbound, mut switched: Switched) -> Over {
     let ahead = client.with_link(take_read);
     let behind = take_read(&mut switched.link);
     let mut timer = std::mem::take(&mut switched.link.timer);
-    let silence = switched.silence;
+    let (silence, patience) = (switched.silence, client.patience().idle);
     let over = {
         let client = client.hold();
         let (here, there) = (client.socket(), switched.link.socket());
@@ -114,6 +116,7 @@ pub async fn run(client: &Inbound, mut switched: Switched) -> Over {
             }
         });
         timer.set(after(clock::now(), silence));
+        let mut stalled = false;
         let over = poll_fn(|cx| {
             let (Ok(sent), Ok(got)) = (up.poll(cx), down.poll(cx)) else {
                 return Poll::Ready(Over::Reset);
@@ -121,11 +124,14 @@ pub async fn run(client: &Inbound, mut switched: Switched) -> Over {
             if up.is_done() && down.is_done() {
                 return Poll::Ready(Over::Ended);
             }
-            if sent || got {
-                timer.set(after(clock::now(), silence));
+            // An upstream whose client is slow may well have more to say, and one that has said all is not silent.
+            let is_stalled = !down.held.is_empty();
+            if got || (sent && down.over) || is_stalled != stalled {
+                stalled = is_stalled;
+                timer.set(after(clock::now(), if stalled { patience } else { silence }));
             }
             if timer.poll(cx).is_ready() {
-                return Poll::Ready(Over::Silent);
+                return Poll::Ready(if stalled { Over::Stalled } else { Over::Silent });
             }
             broken.as_mut().poll(cx).map(|()| Over::Reset)
         })
