@@ -23,7 +23,7 @@ use crate::wire::h1::{Early, Link, encode};
 use crate::wire::{Body, BodyError, spare};
 
 /// What is read and thrown away after a refusal, so that closing does not destroy the answer on its way.
-const LINGER_BYTES: usize = 1 << 20;
+const LINGER_BYTES: usize = 64 << 10;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Where a connection sits.

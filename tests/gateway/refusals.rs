@@ -2,7 +2,8 @@
 
 use crate::support::backend::{Answering, OK};
 use crate::support::gateway::Setup;
-use crate::support::peer::{Message, Peer};
+use crate::support::peer::{Message, Peer, SOON};
+use crate::support::wait;
 
 fn code_of(status: u16) -> &'static str {
     match status {
@@ -171,4 +172,17 @@ async fn a_refusal_is_readable_although_its_body_was_not_read() {
     assert_eq!(client.answer().await.status(), 404, "and no 100 before");
     client.closed().await;
     assert_eq!(backend.connections(), 0);
+}
+
+#[tokio::test]
+async fn no_more_than_64_kib_of_a_refused_body_are_read_and_thrown_away() {
+    let backend = Answering::with(OK).await;
+    let gateway = Setup::to(&[backend.address]).route("hosts = [\"h\"]").start().await;
+    let head = "POST / HTTP/1.1\r\nhost: other\r\ncontent-length: 9000000\r\n\r\n";
+    let mut client = gateway.ask(head).await;
+    assert_refusal(&client.answer().await, 404, "no_route", head);
+    client.closed().await;
+    // What is not read when the gateway closes resets the connection; had all been read, nothing would.
+    client.try_send("x".repeat(512 << 10)).await.ok();
+    wait::until("it is broken off", SOON, async || client.stream.take_error().ok().flatten()).await;
 }
