@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::h1::Malformed;
-use super::h1::inbound::RequestBody;
 use super::h1::outbound::ResponseBody;
+use super::h1::receiving::RequestBody;
 use super::h1::tunnel::Switched;
 
 /// A body on its way through.

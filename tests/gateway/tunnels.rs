@@ -385,7 +385,7 @@ async fn time_in_which_a_client_takes_nothing_is_not_its_upstreams_silence() {
     let poured = pour_until_stuck(&mut upstream).await;
     // Time itself is what is tested.
     tokio::time::sleep(Duration::from_millis(1200)).await;
-    client.take(poured).await;
+    crate::bodies::drink(&mut client, poured).await;
     assert_lives(&mut client, &mut upstream).await;
     tokio::join!(client.closed(), upstream.closed());
     gateway.metric_is("frontgate_requests_total", &["fate=\"timed_out\""], 1.0).await;

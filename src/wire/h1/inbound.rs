@@ -4,17 +4,16 @@ use std::cell::{Ref, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::response::Parts;
-use http_body::Frame;
 use tokio::time::Sleep;
 
 use super::encode::{self, Ending, Persistence};
 use super::framing::Taken;
 use super::quiet::BUSY;
+use super::receiving::RequestBody;
 use super::request::{self, Bounds, Head};
 use super::sending::Sending;
 use super::splice::Pipe;
@@ -31,12 +30,12 @@ pub struct Inbound(pub(super) Rc<RefCell<State>>);
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) link: Link,
-    decoder: Decoder,
+    pub(super) decoder: Decoder,
     pub(super) patience: Patience,
     /// The client waits for 100 before it sends its body.
-    expecting: bool,
+    pub(super) expecting: bool,
     /// A body wait has begun and its deadline is set.
-    waiting: bool,
+    pub(super) waiting: bool,
     /// Since when nothing has come.
     pub(super) quiet: Option<Instant>,
     /// To end as soon as nothing is going on.
@@ -162,7 +161,7 @@ impl Inbound {
         match framing {
             Framing::None | Framing::Length(0) => Body::Empty,
             Framing::Length(_) | Framing::Chunked | Framing::Close => {
-                Body::Request(RequestBody { inbound: self.clone() })
+                Body::Request(RequestBody::new(self.clone()))
             }
         }
     }
@@ -341,65 +340,6 @@ impl State {
                     self.link.timer.set(after(clock::now(), self.patience.idle));
                 }
                 self.link.timer.poll(cx).map(|()| Err(()))
-            }
-        }
-    }
-}
-
-/// The body of a client's request, read as it is asked for.
-#[derive(Debug)]
-pub struct RequestBody {
-    inbound: Inbound,
-}
-
-impl RequestBody {
-    /// Whether it was read to its end.
-    pub fn is_ended(&self) -> bool {
-        self.inbound.is_read()
-    }
-
-    /// Bytes still to come, when that is known.
-    pub fn remaining(&self) -> Option<u64> {
-        self.inbound.0.borrow().decoder.remaining()
-    }
-
-    /// The next part of it. The first call lets a client that waits for 100 go on.
-    pub fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let state = &mut *self.inbound.0.borrow_mut();
-        loop {
-            match state.decoder.take(&mut state.link.read) {
-                Ok(Taken::Data(data)) => {
-                    state.waiting = false;
-                    // It did not wait, so it need not be told to go on (RFC 9110 section 10.1.1).
-                    state.expecting = false;
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Ok(Taken::Trailers(map)) => return Poll::Ready(Some(Ok(Frame::trailers(map)))),
-                Ok(Taken::End) => return Poll::Ready(None),
-                Ok(Taken::More) => {}
-                Err(malformed) => return Poll::Ready(Some(Err(BodyError::Malformed(malformed)))),
-            }
-            if std::mem::take(&mut state.expecting) {
-                state.link.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            }
-            let flushed = state.link.poll_flush(cx);
-            match (flushed, state.link.poll_fill(cx)) {
-                (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Ok(0) | Err(_))) => {
-                    // One that cannot be written to has left, whatever of it there still is to read.
-                    state.link.ended = true;
-                    return Poll::Ready(Some(Err(BodyError::Gone)));
-                }
-                (_, Poll::Ready(Ok(_))) => state.waiting = false,
-                (_, Poll::Pending) => {
-                    if !std::mem::replace(&mut state.waiting, true) {
-                        state.link.timer.set(after(clock::now(), state.patience.body));
-                    }
-                    ready!(state.link.timer.poll(cx));
-                    return Poll::Ready(Some(Err(BodyError::Silent)));
-                }
             }
         }
     }

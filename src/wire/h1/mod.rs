@@ -11,6 +11,7 @@ pub mod link;
 pub mod malformed;
 pub mod outbound;
 mod quiet;
+pub mod receiving;
 pub mod request;
 pub mod response;
 pub mod scan;
