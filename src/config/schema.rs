@@ -65,7 +65,12 @@ pub const LISTEN: &[Key] = &[
     Key::new("limits.header_bytes", "size", "\"64KiB\"", "the whole head"),
     Key::new("limits.headers", "integer", "100", "header fields in a head"),
     Key::new("limits.target_bytes", "size", "\"8KiB\"", "the request target"),
-    Key::new("limits.idle_timeout", "duration", "\"75s\"", "between two exchanges; 0s = none"),
+    Key::new(
+        "limits.idle_timeout",
+        "duration",
+        "\"75s\"",
+        "between two exchanges, and while a client takes nothing; 0s = none",
+    ),
     Key::new(
         "limits.body_timeout",
         "duration",
