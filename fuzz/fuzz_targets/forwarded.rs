@@ -110,7 +110,8 @@ fn removes_only_what_is_for_one_hop(before: &Fields, after: &Fields) {
         .collect();
     for (name, values) in before {
         let protected = name.starts_with("x-forwarded-")
-            || ["authorization", "expect", "forwarded", "host", "x-real-ip"].contains(&name.as_str());
+            || ["authorization", "expect", "forwarded", "host", "x-real-ip"]
+                .contains(&name.as_str());
         if HOP.contains(&name.as_str()) {
             continue;
         } else if protected || !named.contains(name) {
