@@ -1,5 +1,7 @@
 //! How what leaves is framed: by the client's version, method and status, never by what a peer wrote about length.
 
+use std::time::{Duration, Instant};
+
 use crate::support::backend::{Answering, OK};
 use crate::support::gateway::Setup;
 use crate::support::peer::Peer;
@@ -171,5 +173,29 @@ async fn the_gateway_dates_its_own_answers_and_no_others() {
             let date = refused.head.value("date").expect("a date");
             assert!(date.ends_with(" GMT") && date.len() == 29, "{date}");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_its_connection_is_not_kept_back() {
+    /// How long the kernel keeps what it was told that more follows.
+    const KEPT_BACK: Duration = Duration::from_millis(200);
+    let backend = Answering::with(OK).await;
+    let gateway = Setup::to(&[backend.address]).start().await;
+    // Read to its end or not: the connection is closed, or lingers.
+    for request in [
+        "GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n",
+        "GET / HTTP/1.0\r\nhost: h\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\nmore of it",
+    ] {
+        let mut best = Duration::MAX;
+        // A busy machine is slow now and then, the kernel each time.
+        for _ in 0..10 {
+            let mut client = gateway.ask(request).await;
+            let began = Instant::now();
+            client.answer().await;
+            best = best.min(began.elapsed());
+        }
+        assert!(best < KEPT_BACK / 2, "{best:?} for {request:?}");
     }
 }

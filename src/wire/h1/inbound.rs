@@ -233,7 +233,8 @@ impl Inbound {
                 }
                 // A long head, or interim answers before it, may leave before the body is looked at.
                 sending.begun = true;
-                match self.0.borrow_mut().poll_flush(cx, &mut stalled) {
+                let last = sending.ended && persistence == Persistence::Close;
+                match self.0.borrow_mut().poll_write(last, cx, &mut stalled) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(())) => return Poll::Ready(Err(Broken::Client)),
                     Poll::Pending => return Poll::Pending,
@@ -304,14 +305,15 @@ impl Inbound {
 
 impl State {
     /// Writes what is queued, as long as the client takes some of it.
-    fn poll_flush(
+    fn poll_write(
         &mut self,
+        last: bool,
         cx: &mut Context<'_>,
         stalled: &mut Option<usize>,
     ) -> Poll<Result<(), ()>> {
-        let flushed = self.link.poll_flush(cx);
+        let written = self.link.poll_write(last, cx);
         let left = self.link.unwritten();
-        self.poll_taken(flushed, left, stalled, cx)
+        self.poll_taken(written, left, stalled, cx)
     }
 
     /// What came of giving the client something; not ready as long as it takes some of what is left.

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
@@ -167,6 +168,11 @@ impl Link {
 
     /// Writes what is queued.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write(false, cx)
+    }
+
+    /// Writes what is queued; `last` says that the connection's end follows at once, and may go in the same segment.
+    pub(super) fn poll_write(&mut self, last: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_flushed() {
             let slices = [
                 IoSlice::new(&self.out[self.written..]),
@@ -174,7 +180,9 @@ impl Link {
                 IoSlice::new(self.tail),
             ];
             let io = Pin::new(&mut self.io);
-            let count = if self.data.is_empty() && self.tail.is_empty() {
+            let count = if last {
+                ready!(poll_send_last(&self.io, &slices, cx))?
+            } else if self.data.is_empty() && self.tail.is_empty() {
                 ready!(io.poll_write(cx, &self.out[self.written..]))?
             } else {
                 ready!(io.poll_write_vectored(cx, &slices))?
@@ -257,6 +265,24 @@ impl Link {
             }
         }
         Poll::Ready(())
+    }
+}
+
+/// One write that the kernel keeps until the end of the connection, or more of it, is there. That follows at once; were
+/// it not to, the kernel would wait for 200 ms.
+fn poll_send_last(
+    io: &TcpStream,
+    slices: &[IoSlice<'_>],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let flags = SendFlags::MORE | SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let send = || Ok(sendmsg(io, slices, &mut SendAncillaryBuffer::default(), flags)?);
+    loop {
+        ready!(io.poll_write_ready(cx))?;
+        match io.try_io(Interest::WRITABLE, send) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return Poll::Ready(sent),
+        }
     }
 }
 
