@@ -184,9 +184,10 @@ impl Gateway {
         let numbers =
             exchange.route.map_or(&self.table.unrouted, |at| &self.table.routes[at].numbers);
         numbers.ended(self.worker, exchange, ending);
-        if let Some(refusal) = exchange.refusal {
-            let route = exchange.route.map_or("-", |at| &self.table.routes[at].config.name);
-            self.refusals.note(exchange, refusal, route);
+        let route = exchange.route.map_or("-", |at| &self.table.routes[at].config.name);
+        match exchange.refusal {
+            Some(refusal) => self.refusals.note(exchange, refusal, route),
+            None => self.refusals.cut(exchange, ending, route),
         }
     }
 

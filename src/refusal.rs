@@ -163,7 +163,7 @@ impl Refusal {
             Self::Version => "only HTTP/1.1 and HTTP/1.0 are spoken here",
             Self::Upstream => "the service behind this route did not answer properly",
             Self::NoInstance => "the service behind this route has no instance",
-            Self::Overloaded => "too many requests at once",
+            Self::Overloaded => "too many connections or requests at once",
             Self::UpstreamTimeout => "the service behind this route took too long",
         }
     }

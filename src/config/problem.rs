@@ -48,8 +48,8 @@ impl Problems {
     pub fn push(&mut self, place: &Place, message: impl Into<String>, hint: impl Into<Hint>) {
         let Hint(hint) = hint.into();
         // Whoever reports a value may quote it.
-        let message = place.source().scrub(&message.into());
-        let hint = hint.map(|hint| place.source().scrub(&hint));
+        let message = plain(place.source().scrub(&message.into()));
+        let hint = hint.map(|hint| plain(place.source().scrub(&hint)));
         self.list.insert(Problem { place: place.clone(), message, hint });
     }
 
@@ -135,4 +135,20 @@ pub(super) fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
         .filter(|(distance, name)| *distance <= (name.len().max(written.len()) / 3).max(1))
         .min()
         .map(|(_, name)| name)
+}
+
+/// One line, and nothing that steers a terminal: a sign of that kind stands as it would have to be typed.
+fn plain(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut plain = String::with_capacity(text.len());
+    for sign in text.chars() {
+        if sign.is_control() {
+            plain.extend(sign.escape_default());
+        } else {
+            plain.push(sign);
+        }
+    }
+    plain
 }

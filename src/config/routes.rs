@@ -198,7 +198,7 @@ fn upgrade(table: &mut Table<'_>) -> Option<Vec<String>> {
     for (text, place) in table.spots("upgrade")? {
         let protocol = text.to_ascii_lowercase();
         // Both are tokens (RFC 9110 sections 5.1 and 7.8).
-        if http::HeaderName::from_bytes(protocol.as_bytes()).is_err() {
+        if protocol == "*" || http::HeaderName::from_bytes(protocol.as_bytes()).is_err() {
             let hint = "its name alone, like \"websocket\": it may come in any version";
             table.problem_at(&place, format!("{text:?} cannot be a protocol's name"), hint);
         } else if protocol == "h2c" {

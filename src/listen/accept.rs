@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::bind::BACKLOG;
-use super::traffic::Open;
+use super::traffic::{Full, Open};
 use super::worker::{Posted, Worker};
 use super::{Listener, connection};
 use crate::assemble::Phase;
@@ -103,8 +103,9 @@ fn take(worker: &Rc<Worker>, listener: &Rc<Listener>, io: TcpStream, peer: Socke
     // While the process ends, workers end one after the other: nobody may be handed anything.
     let better = if worker.is_draining() { None } else { traffic.better(worker.number) };
     let client = peer.ip().to_canonical();
-    let Some(open) = traffic.admit(listener, better.unwrap_or(worker.number), client) else {
-        return refuse(worker, listener, io, peer);
+    let open = match traffic.admit(listener, better.unwrap_or(worker.number), client) {
+        Ok(open) => open,
+        Err(full) => return refuse(worker, listener, io, (peer, full)),
     };
     match better {
         None => serve(worker, listener, io, (peer, open)),
@@ -134,10 +135,15 @@ pub(super) fn serve(
     drop(tokio::task::spawn_local(connection::serve(seat, io, open)));
 }
 
-fn refuse(worker: &Rc<Worker>, listener: &Rc<Listener>, io: TcpStream, peer: SocketAddr) {
+fn refuse(
+    worker: &Rc<Worker>,
+    listener: &Rc<Listener>,
+    io: TcpStream,
+    (peer, full): (SocketAddr, Full),
+) {
     if let Some(refusing) = worker.refuse() {
         let seat =
             connection::Seat { worker: Rc::clone(worker), listener: Rc::clone(listener), peer };
-        drop(tokio::task::spawn_local(connection::refuse(seat, io, refusing)));
+        drop(tokio::task::spawn_local(connection::refuse(seat, io, (refusing, full))));
     }
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::Listener;
 use super::switch::switch;
-use super::traffic::Open;
+use super::traffic::{Full, Open};
 use super::worker::{Refusing, Worker};
 use crate::exchange::{Client, Ending, Exchange, Fate};
 use crate::gateway::{self, Asked, Gateway, UnderWay};
@@ -82,10 +82,11 @@ async fn busy(seat: &Seat, inbound: &Inbound) -> Close {
 }
 
 /// Tells a connection that there are too many.
-pub(super) async fn refuse(seat: Seat, io: TcpStream, refusing: Refusing) {
+pub(super) async fn refuse(seat: Seat, io: TcpStream, (refusing, full): (Refusing, Full)) {
     let inbound = seat.inbound(io);
     let client = seat.client();
-    refuse_unread(&seat, &inbound, &client, Refusal::Overloaded).await;
+    let cause = Some(full.cause(&seat.listener));
+    refuse_unread(&seat, &inbound, &client, (Refusal::Overloaded, cause)).await;
     inbound.linger(LINGER_BYTES, LINGER).await;
     drop(refusing);
 }
@@ -95,21 +96,31 @@ async fn turn(seat: &Seat, inbound: &Inbound, client: &Client) -> Result<(), Clo
     let limits = &seat.listener.config.limits;
     let bounds =
         Bounds { head: limits.header_bytes, target: limits.target_bytes, fields: limits.headers };
-    let refusal = match inbound.head(&bounds).await {
+    let refused = match inbound.head(&bounds).await {
         Ok(head) => return exchange(seat, inbound, client, head).await,
         Err(NoHead::Over) => return Err(Close::Quiet),
         Err(NoHead::Idle) => return Err(Close::Not),
-        Err(NoHead::Slow) => Refusal::ClientTimeout,
-        Err(NoHead::Malformed(malformed)) => malformed.into(),
+        Err(NoHead::Slow) => {
+            let (name, most) = (&seat.listener.config.name, limits.header_timeout);
+            let cause = format!("listen.{name}.limits.header_timeout = {most:?}");
+            (Refusal::ClientTimeout, Some(cause))
+        }
+        Err(NoHead::Malformed(malformed)) => (malformed.into(), None),
     };
-    refuse_unread(seat, inbound, client, refusal).await;
+    refuse_unread(seat, inbound, client, refused).await;
     Err(Close::Linger)
 }
 
 /// Refuses a request whose head could not be read.
-async fn refuse_unread(seat: &Seat, inbound: &Inbound, client: &Client, refusal: Refusal) {
+async fn refuse_unread(
+    seat: &Seat,
+    inbound: &Inbound,
+    client: &Client,
+    (refusal, cause): (Refusal, Option<String>),
+) {
     let gateway = seat.worker.gateway();
     let mut exchange = UnderWay::new(&gateway, gateway.begin_unread(client, inbound.method()));
+    exchange.cause = cause;
     if refusal == Refusal::MethodNotAllowed {
         // It must be there (RFC 9110 section 15.5.6), and no route was asked.
         exchange.allow =

@@ -15,6 +15,27 @@ pub struct Traffic {
     clients: Mutex<HashMap<(usize, IpAddr), usize>>,
 }
 
+/// Whose connections are as many as there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// All clients' together.
+    Listener,
+    /// One client's.
+    Client,
+}
+
+impl Full {
+    /// What an operator would change.
+    pub fn cause(self, listener: &Listener) -> String {
+        let (limits, name) = (&listener.config.limits, &listener.config.name);
+        let (key, most) = match self {
+            Self::Listener => ("connections", limits.connections),
+            Self::Client => ("connections_per_client", limits.connections_per_client),
+        };
+        format!("listen.{name}.limits.{key} = {most}")
+    }
+}
+
 /// A worker with this many more connections than the mean hands a new one on.
 const UNEVEN: usize = 8;
 
@@ -50,19 +71,19 @@ impl Traffic {
             .filter(|least| *least != worker)
     }
 
-    /// Counts a connection in; none when the listener or the client has as many as it may.
+    /// Counts a connection in, unless the listener or the client has as many as it may.
     pub fn admit(
         self: &Arc<Self>,
         listener: &Listener,
         worker: usize,
         client: IpAddr,
-    ) -> Option<Open> {
+    ) -> Result<Open, Full> {
         let limits = &listener.config.limits;
         let index = listener.index;
         let most = if limits.connections == 0 { u64::MAX } else { limits.connections as u64 };
         self.listeners[index]
             .fetch_update(Relaxed, Relaxed, |open| (open < most).then_some(open + 1))
-            .ok()?;
+            .map_err(|_| Full::Listener)?;
         let mut open =
             Open { traffic: Arc::clone(self), listener: index, worker: None, client: None };
         if limits.connections_per_client > 0 {
@@ -70,14 +91,14 @@ impl Traffic {
             let count = clients.entry((index, client)).or_default();
             if *count >= limits.connections_per_client {
                 drop(clients);
-                return None;
+                return Err(Full::Client);
             }
             *count += 1;
             open.client = Some(client);
         }
         self.workers[worker].fetch_add(1, Relaxed);
         open.worker = Some(worker);
-        Some(open)
+        Ok(open)
     }
 }
 
@@ -131,11 +152,11 @@ mod tests {
         let listener = listener(3, 2);
         let admit = |client| traffic.admit(&listener, 0, client);
         let (first, second) = (admit(a), admit(a));
-        assert!(first.is_some() && second.is_some());
-        assert!(admit(a).is_none(), "two of one client");
+        assert!(first.is_ok() && second.is_ok());
+        assert_eq!(admit(a).err(), Some(Full::Client), "two of one client");
         let third = admit(b);
-        assert!(third.is_some());
-        assert!(admit(b).is_none(), "three of the listener");
+        assert!(third.is_ok());
+        assert_eq!(admit(b).err(), Some(Full::Listener), "three of the listener");
         drop((first, second, third));
         assert_eq!((traffic.open(), traffic.clients.lock().unwrap().len()), (0, 0));
     }
@@ -146,9 +167,9 @@ mod tests {
         let listener = listener(0, 0);
         let client = IpAddr::from([127, 0, 0, 1]);
         let mut open: Vec<_> =
-            (0..16).filter_map(|_| traffic.admit(&listener, 0, client)).collect();
+            (0..16).filter_map(|_| traffic.admit(&listener, 0, client).ok()).collect();
         assert_eq!(traffic.better(0), None);
-        open.extend((0..2).filter_map(|_| traffic.admit(&listener, 0, client)));
+        open.extend((0..2).filter_map(|_| traffic.admit(&listener, 0, client).ok()));
         assert_eq!(traffic.better(0), Some(1));
         assert_eq!(traffic.better(1), None);
     }

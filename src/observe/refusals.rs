@@ -1,9 +1,9 @@
-//! One log line per answer the gateway gave by itself, as long as there are not too many.
+//! One log line per answer the gateway gave by itself or could not finish, as long as there are not too many.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crate::exchange::Exchange;
+use crate::exchange::{Ending, Exchange, Fate};
 use crate::refusal::{Blame, Refusal};
 
 /// Lines of one worker in one [`WINDOW`]: writing a line blocks, and a flood of refusals must not slow what is served.
@@ -20,17 +20,7 @@ pub struct Refusals {
 impl Refusals {
     /// Logs one: `info` when the client is to blame, else `warn`. Says how many were left out once there is room again.
     pub fn note(&self, exchange: &Exchange, refusal: Refusal, route: &str) {
-        let now = Instant::now();
-        if self.since.get().is_none_or(|since| now.duration_since(since) >= WINDOW) {
-            let left_out = self.count.get().saturating_sub(LINES);
-            self.since.set(Some(now));
-            self.count.set(0);
-            if left_out > 0 {
-                tracing::warn!(refusals = left_out, "more were refused than are logged");
-            }
-        }
-        self.count.set(self.count.get().saturating_add(1));
-        if self.count.get() > LINES {
+        if !self.has_room() {
             return;
         }
         let code = refusal.code();
@@ -47,6 +37,43 @@ impl Refusals {
                 tracing::warn!(code, status, route, %client, %method, id, attempts, cause, reason, "refused");
             }
         }
+    }
+
+    /// Logs an answer of which the client did not get the rest: nothing else tells which request that was.
+    pub fn cut(&self, exchange: &Exchange, ending: Ending, route: &str) {
+        let reason = match ending.fate {
+            Fate::UpstreamFailed => "the instance broke off within its answer",
+            Fate::TimedOut => "the instance was silent for idle_timeout within its answer",
+            Fate::Answered | Fate::Refused | Fate::ClientGone => return,
+        };
+        if !self.has_room() {
+            return;
+        }
+        let status = ending.status;
+        let id = exchange.id.to_str().unwrap_or_default();
+        let instance = exchange.answerer.as_deref().unwrap_or("-");
+        let (client, method) = (exchange.address, &exchange.method);
+        // A tunnel has no other end than that somebody stops.
+        if status == 101 {
+            tracing::info!(status, route, %client, %method, id, instance, reason, "cut off");
+        } else {
+            tracing::warn!(status, route, %client, %method, id, instance, reason, "cut off");
+        }
+    }
+
+    /// Whether another line may be written now.
+    fn has_room(&self) -> bool {
+        let now = Instant::now();
+        if self.since.get().is_none_or(|since| now.duration_since(since) >= WINDOW) {
+            let left_out = self.count.get().saturating_sub(LINES);
+            self.since.set(Some(now));
+            self.count.set(0);
+            if left_out > 0 {
+                tracing::warn!(refusals = left_out, "more were refused or cut off than are logged");
+            }
+        }
+        self.count.set(self.count.get().saturating_add(1));
+        self.count.get() <= LINES
     }
 }
 

@@ -196,6 +196,20 @@ async fn an_answer_that_breaks_off_is_never_taken_for_the_whole() {
     assert_eq!(client.rest().await.1, End::Reset);
     let failed = ["fate=\"upstream_failed\"", "status=\"200\""];
     gateway.metric_is("frontgate_requests_total", &failed, 11.0).await;
+    // The client knows that something is missing; the log says of which request and of which instance.
+    let instance = format!("instance=\"backend {}\"", backend.address);
+    let lines = wait::until("each is in the log", SOON, async || {
+        let said = gateway.said();
+        let cut: Vec<_> = said.into_iter().filter(|line| line.contains(": cut off ")).collect();
+        (cut.len() >= 11).then_some(cut)
+    })
+    .await;
+    for line in lines {
+        let words = [" WARN ", "status=200", "route=\"all\"", "id=\"", "method=GET", "broke off"];
+        for word in words.into_iter().chain([instance.as_str()]) {
+            assert!(line.contains(word), "{word} in {line}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -151,6 +151,11 @@ async fn more_connections_than_allowed_are_told_so() {
             over.closed().await;
         }
         gateway.metric_is("frontgate_refusals_total", &["code=\"overloaded\""], 3.0).await;
+        let cause = format!("listen.web.limits.{limits}");
+        wait::until("the log names the limit", SOON, async || {
+            gateway.said().iter().any(|line| line.contains(&cause)).then_some(())
+        })
+        .await;
         let mut first = open.remove(0);
         first.send(GET).await;
         assert_eq!(first.answer().await.text(), "ok", "those within go on");
