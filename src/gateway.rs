@@ -184,10 +184,11 @@ impl Gateway {
         let numbers =
             exchange.route.map_or(&self.table.unrouted, |at| &self.table.routes[at].numbers);
         numbers.ended(self.worker, exchange, ending);
-        let route = exchange.route.map_or("-", |at| &self.table.routes[at].config.name);
+        let route = || exchange.route.map_or("-", |at| &self.table.routes[at].config.name);
         match exchange.refusal {
-            Some(refusal) => self.refusals.note(exchange, refusal, route),
-            None => self.refusals.cut(exchange, ending, route),
+            Some(refusal) => self.refusals.note(exchange, refusal, route()),
+            None if ending.fate == Fate::Answered => {}
+            None => self.refusals.cut(exchange, ending, route()),
         }
     }
 
