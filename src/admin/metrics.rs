@@ -162,9 +162,9 @@ fn ages(page: &mut Page, world: &World, table: &Table, snapshots: &[(&str, Snaps
     let mut family = page.family(&REGISTRY_AGE);
     for (service, (name, snapshot)) in table.services.iter().zip(snapshots) {
         let age = match &snapshot.source {
-            Source::Static | Source::Pending => continue,
+            Source::Static | Source::Pending | Source::Unheard { .. } => continue,
             Source::Live => 0.0,
-            Source::Stale { since, .. } => {
+            Source::Stale { since, .. } | Source::Snapshot { since, .. } => {
                 now.duration_since(*since).unwrap_or_default().as_secs_f64()
             }
         };

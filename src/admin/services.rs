@@ -47,6 +47,8 @@ fn shown(config: &ServiceConfig, registry: Option<&str>, snapshot: &Snapshot) ->
     let (source, stale_since, last_error) = match &snapshot.source {
         Source::Static => ("static", None, None),
         Source::Pending => ("pending", None, None),
+        Source::Unheard { reason } => ("pending", None, Some(reason)),
+        Source::Snapshot { since, reason } => ("snapshot", Some(rfc3339(*since)), Some(reason)),
         Source::Live => ("live", None, None),
         Source::Stale { since, reason } => ("stale", Some(rfc3339(*since)), Some(reason)),
     };
@@ -79,8 +81,8 @@ fn state(snapshot: &Snapshot) -> &'static str {
         return "empty";
     }
     match snapshot.source {
-        Source::Stale { .. } => "degraded",
-        Source::Static | Source::Pending | Source::Live => "ok",
+        Source::Stale { .. } | Source::Snapshot { .. } => "degraded",
+        Source::Static | Source::Pending | Source::Unheard { .. } | Source::Live => "ok",
     }
 }
 

@@ -63,7 +63,7 @@ async fn follow_catalog(
 ) {
     loop {
         let now = Arc::clone(&names.borrow_and_update());
-        if now.state != State::Pending {
+        if !matches!(now.state, State::Pending | State::Unheard { .. }) {
             lock(&state).renew(&world, at, &now.services);
         }
         if names.changed().await.is_err() {
@@ -173,6 +173,10 @@ fn few(instances: &[Arc<Instance>]) -> String {
 fn source(state: &State) -> Source {
     match state {
         State::Pending => Source::Pending,
+        State::Unheard { reason, .. } => Source::Unheard { reason: reason.clone() },
+        State::Snapshot { since, reason } => {
+            Source::Snapshot { since: *since, reason: reason.clone() }
+        }
         State::Live => Source::Live,
         State::Stale { since, reason } => Source::Stale { since: *since, reason: reason.clone() },
     }

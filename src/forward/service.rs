@@ -178,6 +178,18 @@ pub enum Source {
     Static,
     /// The registry was not heard yet.
     Pending,
+    /// The registry was not heard yet, and does not answer.
+    Unheard {
+        /// The newest error.
+        reason: String,
+    },
+    /// The last good set of an earlier process.
+    Snapshot {
+        /// When the registry last confirmed it.
+        since: SystemTime,
+        /// The newest error.
+        reason: String,
+    },
     /// As the registry says now.
     Live,
     /// The last good set.

@@ -23,11 +23,12 @@ use tokio::sync::{Notify, Semaphore, watch};
 use self::agent::Agent;
 use self::feed::Feed;
 use self::pulse::Pulse;
+use super::keeper;
 use super::ledger::Ledger;
 use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status, tls};
 
+pub use self::settings::Settings;
 pub(super) use self::settings::{KEYS, check, open};
-pub use self::settings::{Reread, Settings};
 
 /// Services with a blocking query of their own.
 const OWN: usize = 48;
@@ -125,9 +126,8 @@ impl Registry for Consul {
 
     fn register(&self, registration: Registration) -> Option<Registered> {
         self.start();
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let done = tokio::spawn(register::run(Arc::clone(&self.core), registration, stopped));
-        Some(Registered { stop, done })
+        let keep = register::Keeper::new(&self.core, registration.clone());
+        Some(keeper::start(&self.core.ledger, &registration, keep))
     }
 
     fn status(&self) -> Status {

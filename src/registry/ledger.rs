@@ -34,6 +34,11 @@ impl Ledger {
         Arc::new(Self { registry: registry.to_owned(), entries: Mutex::default() })
     }
 
+    /// The registry's name.
+    pub(super) fn registry(&self) -> &str {
+        &self.registry
+    }
+
     /// Opens an account for a task; it ends with the account.
     pub(super) fn account(self: &Arc<Self>, subject: String) -> Account {
         self.entries().tasks += 1;

@@ -3,12 +3,18 @@
 //! A registry emits complete sets, never deltas; the latest value wins; an error keeps the last good set and marks it
 //! stale. To add one: write its file, add its line to `KINDS`.
 
+#[allow(dead_code, reason = "for the kinds to come")]
+mod board;
 pub mod consul;
 mod fixed;
 mod http;
+mod keeper;
 mod ledger;
 mod pace;
 pub mod tls;
+mod trouble;
+#[allow(dead_code, reason = "for the kinds to come")]
+mod value;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -18,7 +24,7 @@ use tokio::sync::watch;
 pub use fixed::Fixed;
 
 use crate::config::model::{Endpoint, HostPort};
-use crate::config::{Kind, KindInfo, Problems, Section, Table};
+use crate::config::{Kind, KindInfo, Problems, Secret, Section, Table};
 
 /// Every kind of registry that a config may name.
 pub const KINDS: &[Kind<Build>] = &[Kind {
@@ -62,6 +68,9 @@ pub trait Registry: Send + Sync {
     fn status(&self) -> Status;
 }
 
+/// Reads a secret anew from where it is kept.
+pub type Reread = Arc<dyn Fn() -> Option<Secret> + Send + Sync>;
+
 /// Which instances of which service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Query {
@@ -78,6 +87,8 @@ pub struct Query {
 pub struct Found {
     /// Sorted by address, each once.
     pub endpoints: Arc<[Endpoint]>,
+    /// Those of them that the registry no longer names, kept until it has confirmed that for a while.
+    pub held: Arc<[HostPort]>,
     /// How far it can be believed.
     pub state: State,
 }
@@ -85,17 +96,17 @@ pub struct Found {
 impl Found {
     /// Nothing was heard yet.
     pub fn pending() -> Self {
-        Self { endpoints: Arc::default(), state: State::Pending }
+        Self { endpoints: Arc::default(), held: Arc::default(), state: State::Pending }
     }
 
     /// What the registry says now.
     pub fn live(endpoints: Vec<Endpoint>) -> Self {
-        Self { endpoints: endpoints.into(), state: State::Live }
+        Self { endpoints: endpoints.into(), held: Arc::default(), state: State::Live }
     }
 
     /// The same set after a failure; none when that changes nothing.
     fn staled(&self, why: &str) -> Option<Self> {
-        Some(Self { endpoints: Arc::clone(&self.endpoints), state: self.state.staled(why)? })
+        Some(Self { state: self.state.staled(why)?, ..self.clone() })
     }
 }
 
@@ -127,8 +138,22 @@ impl Names {
 pub enum State {
     /// Nothing was heard yet; the set is empty.
     Pending,
+    /// Nothing was heard yet, and the registry does not answer; the set is empty.
+    Unheard {
+        /// Since the first failure.
+        since: SystemTime,
+        /// The newest error in one line.
+        reason: String,
+    },
     /// As the registry says now.
     Live,
+    /// A set that an earlier process found; the registry has not answered this one yet.
+    Snapshot {
+        /// When the registry last confirmed it.
+        since: SystemTime,
+        /// The newest error in one line.
+        reason: String,
+    },
     /// The last good set; the registry does not answer.
     Stale {
         /// Since the first failure.
@@ -139,16 +164,23 @@ pub enum State {
 }
 
 impl State {
-    /// The state after a failure; none when that changes nothing. A set that was never heard stays pending: there is no
-    /// good one to fall back to.
+    /// The state after a failure; none when that changes nothing.
     fn staled(&self, why: &str) -> Option<Self> {
-        let since = match self {
-            Self::Pending => return None,
-            Self::Live => SystemTime::now(),
-            Self::Stale { reason, .. } if reason == why => return None,
-            Self::Stale { since, .. } => *since,
-        };
-        Some(Self::Stale { since, reason: why.to_owned() })
+        let reason = why.to_owned();
+        Some(match self {
+            Self::Pending => Self::Unheard { since: SystemTime::now(), reason },
+            Self::Live => Self::Stale { since: SystemTime::now(), reason },
+            Self::Unheard { reason: known, .. }
+            | Self::Snapshot { reason: known, .. }
+            | Self::Stale { reason: known, .. }
+                if known == why =>
+            {
+                return None;
+            }
+            Self::Unheard { since, .. } => Self::Unheard { since: *since, reason },
+            Self::Snapshot { since, .. } => Self::Snapshot { since: *since, reason },
+            Self::Stale { since, .. } => Self::Stale { since: *since, reason },
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::http::Capped;
-use crate::config::Secret;
+use crate::config::{Key, Secret, Table};
 
 /// How a registry is spoken to under `https://`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,27 @@ impl Default for Settings {
     fn default() -> Self {
         Self { on: false, ca: None, identity: None, server_name: None, verify: true }
     }
+}
+
+/// The keys of `tls = { … }` in a registry's table.
+const KEYS: [Key; 5] = [
+    Key::new("tls.ca", "path", "", "certificates to believe; default: the system's"),
+    Key::new("tls.certificate", "path", "", "the client's own, with tls.key"),
+    Key::new("tls.key", "path", "", "the client certificate's key"),
+    Key::new("tls.server_name", "string", "", "what the server's certificate must name"),
+    Key::new("tls.verify", "boolean", "true", "whether the server's certificate is checked"),
+];
+
+/// A kind's own keys and those of its `tls`.
+pub(super) const fn and<const OWN: usize, const ALL: usize>(own: [Key; OWN]) -> [Key; ALL] {
+    assert!(ALL == OWN + KEYS.len());
+    let mut all = [KEYS[0]; ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = if at < OWN { own[at] } else { KEYS[at - OWN] };
+        at += 1;
+    }
+    all
 }
 
 /// What is wrong with a registry's settings.
@@ -57,6 +78,34 @@ pub(super) fn problem(key: &'static str, why: impl std::fmt::Display) -> Problem
 }
 
 impl Settings {
+    /// Reads `tls = { … }` of a registry's table; problems are reported there.
+    pub(super) fn read(table: &mut Table<'_>) -> Self {
+        table.table("tls").map(|mut table| Self::read_table(&mut table)).unwrap_or_default()
+    }
+
+    fn read_table(table: &mut Table<'_>) -> Self {
+        let ca = table.contents("ca");
+        let (certificate, key) = (table.contents("certificate"), table.contents("key"));
+        if table.has("certificate") != table.has("key") {
+            let written = if table.has("key") { "key" } else { "certificate" };
+            table.problem(written, "`tls.certificate` and `tls.key` go together", None::<String>);
+        }
+        let key = key.and_then(|bytes| {
+            let text = String::from_utf8(bytes).ok();
+            if text.is_none() {
+                table.problem("key", "`tls.key` holds no PEM", None::<String>);
+            }
+            text.map(Secret::new)
+        });
+        Self {
+            ca,
+            identity: certificate.zip(key),
+            server_name: table.text("server_name"),
+            verify: table.flag("verify").unwrap_or(true),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn connector(&self, tcp: Capped) -> Result<HttpsConnector<Capped>, Problem> {
         let builder = HttpsConnectorBuilder::new().with_tls_config(self.client()?).https_or_http();
         let builder = match &self.server_name {

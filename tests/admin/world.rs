@@ -64,7 +64,8 @@ impl Shown {
         let address = HostPort { host: "127.0.0.1".into(), port: 9002 };
         let instance =
             Endpoint { scheme: Scheme::Http, address, weight: 3, zone: Some("a".into()) };
-        let found = Found { endpoints: Arc::from([instance]), state: state.clone() };
+        let found =
+            Found { endpoints: Arc::from([instance]), held: Arc::default(), state: state.clone() };
         let names = Names { services: Arc::from(["stock".into(), "users".into()]), state };
         Arc::new(Self {
             status: Mutex::new(status),
@@ -82,7 +83,7 @@ impl Shown {
     pub(crate) fn lose(&self, since: SystemTime, reason: &str) {
         self.found.send_modify(|found| {
             let state = State::Stale { since, reason: reason.into() };
-            *found = Arc::new(Found { endpoints: Arc::clone(&found.endpoints), state });
+            *found = Arc::new(Found { state, ..(**found).clone() });
         });
     }
 }

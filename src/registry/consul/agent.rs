@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
-use super::settings::{Reread, Settings};
+use super::settings::Settings;
 use crate::config::Secret;
-use crate::registry::http::{CallError, Client, Serial};
+use crate::registry::Reread;
+use crate::registry::http::{Client, Serial};
 use crate::registry::tls::{Problem, problem};
+use crate::registry::trouble::{Trouble, base, encode};
 
 /// An agent refuses more than 200 connections from one address (`limits.http_max_conns_per_client`), and it is not ours
 /// alone. One more is the pulse's.
@@ -26,34 +28,6 @@ pub(super) const HELD: Duration = Duration::from_millis(55_000 + 55_000 / 16 + 5
 pub(super) const PROMPT: Duration = Duration::from_secs(5);
 
 const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
-
-/// Why a question has no usable answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// No complete answer.
-    Away(String),
-    /// It answers, but with a refusal (wrong token, unknown parameter), or is no agent.
-    Refused(String),
-    /// It answers with a failure of its own, or with what cannot be read.
-    Broken(String),
-}
-
-impl std::fmt::Display for Trouble {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Self::Away(why) | Self::Refused(why) | Self::Broken(why)) = self;
-        f.write_str(why)
-    }
-}
-
-impl From<CallError> for Trouble {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Unreachable(_) | CallError::Late(_) => Self::Away(error.to_string()),
-            CallError::Foreign(_) => Self::Refused(error.to_string()),
-            CallError::TooLong(_) => Self::Broken(error.to_string()),
-        }
-    }
-}
 
 /// Where the agent is and how it is asked.
 pub(super) struct Agent {
@@ -72,7 +46,7 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn new(settings: &Settings) -> Result<Self, Problem> {
-        let base = base(&settings.address)?;
+        let base = base("address", &settings.address)?;
         let tls = crate::registry::tls::Settings {
             on: base.starts_with("https:"),
             ..settings.tls.clone()
@@ -197,95 +171,14 @@ fn header(token: &Secret) -> Result<HeaderValue, Problem> {
     Ok(value)
 }
 
-/// `127.0.0.1:8500`, the usual form of `CONSUL_HTTP_ADDR`, means `http://127.0.0.1:8500`.
-fn base(address: &str) -> Result<String, Problem> {
-    let address = address.trim();
-    let full =
-        if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-    let wrong = |why: &str| problem("address", format!("`{address}` {why}"));
-    let uri: Uri = full.parse().map_err(|_| wrong("is not an address"))?;
-    match uri.scheme_str() {
-        Some("http" | "https") => {}
-        Some(_) | None => return Err(wrong("is neither http:// nor https://")),
-    }
-    if uri.host().is_none_or(str::is_empty) || full.contains(['?', '#', '@']) {
-        return Err(wrong("is not `http://host:port`"));
-    }
-    Ok(full.trim_end_matches('/').to_owned())
-}
-
-/// The answer's first line when it is no success, in a trouble of its kind.
-pub(super) fn success(answer: &Response<Bytes>) -> Result<(), Trouble> {
-    let status = answer.status();
-    if status.is_success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&answer.body()[..answer.body().len().min(200)]);
-    let line: String =
-        text.lines().next().unwrap_or("").chars().filter(|c| !c.is_control()).collect();
-    let why = format!("the agent answers {}: {}", status.as_u16(), line.trim());
-    // 429 is the agent's connection or rate limit: it passes by itself.
-    if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
-        Err(Trouble::Refused(why))
-    } else {
-        Err(Trouble::Broken(why))
-    }
-}
-
-/// Percent-encodes everything but RFC 3986's unreserved characters.
-pub(super) fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_needs_no_scheme() {
-        assert_eq!(base("127.0.0.1:8500").unwrap(), "http://127.0.0.1:8500");
-        assert_eq!(base("localhost:8500/").unwrap(), "http://localhost:8500");
-        assert_eq!(base("https://[::1]:8501/consul").unwrap(), "https://[::1]:8501/consul");
-    }
-
-    #[test]
-    fn what_is_no_address_is_said_so() {
-        for address in ["", "ftp://a", "http://", "http://a b", "http://a?x=1", "http://u:p@a"] {
-            assert!(base(address).is_err(), "{address:?} was taken");
-        }
-    }
-
-    #[test]
-    fn names_are_encoded() {
-        assert_eq!(encode("a b/ü?"), "a%20b%2F%C3%BC%3F");
-    }
 
     #[test]
     fn a_token_loses_its_newline_and_is_never_printed() {
         let value = header(&Secret::new("secret\n".into())).unwrap();
         assert_eq!(value, "secret");
         assert!(!format!("{value:?}").contains("secret"));
-    }
-
-    #[test]
-    fn refusals_and_failures_differ() {
-        let answer = |status: u16| {
-            Response::builder().status(status).body(Bytes::from("ACL not found\nmore")).unwrap()
-        };
-        assert!(success(&answer(200)).is_ok());
-        assert_eq!(
-            success(&answer(403)),
-            Err(Trouble::Refused("the agent answers 403: ACL not found".into()))
-        );
-        assert!(matches!(success(&answer(500)), Err(Trouble::Broken(_))));
-        assert!(matches!(success(&answer(429)), Err(Trouble::Broken(_))));
     }
 }

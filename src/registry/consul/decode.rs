@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::config::model::{Endpoint, HostPort, Scheme};
-use crate::registry::Query;
+use crate::registry::{Query, value};
 
 /// Consul's own limit of a weight.
 const HEAVIEST: i64 = 65_535;
@@ -87,9 +87,8 @@ pub(super) fn endpoints(body: &[u8], query: &Query) -> Result<Decoded, String> {
             Err(why) => decoded.skipped.push(format!("{}: {why}", entry.label())),
         }
     }
-    // The same address twice is one instance, registered by two agents; the heavier entry speaks for both.
-    decoded.endpoints.sort_by(|a, b| a.address.cmp(&b.address).then(b.weight.cmp(&a.weight)));
-    decoded.endpoints.dedup_by(|a, b| a.address == b.address);
+    // The same address twice may be registered by two agents.
+    decoded.endpoints = value::set(decoded.endpoints);
     Ok(decoded)
 }
 
@@ -153,7 +152,7 @@ fn endpoint(entry: &Entry, query: &Query) -> Result<Option<Endpoint>, String> {
         .ok_or("it has no address")?;
     Ok(Some(Endpoint {
         scheme,
-        address: HostPort { host: host(address)?, port: port(service.port)? },
+        address: HostPort { host: value::host(address)?, port: port(service.port)? },
         weight: service.weight(worst),
         zone: service.meta("zone").map(str::to_owned),
     }))
@@ -163,17 +162,6 @@ fn port(port: Option<i64>) -> Result<u16, String> {
     match port.unwrap_or(0) {
         0 => Err("it has no port".into()),
         port => u16::try_from(port).map_err(|_| format!("{port} is no port")),
-    }
-}
-
-/// A name or an address; IPv6 with or without brackets.
-fn host(address: &str) -> Result<String, String> {
-    let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
-    let named = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    if bare.parse::<std::net::IpAddr>().is_ok() || (!bare.is_empty() && bare.chars().all(named)) {
-        Ok(bare.to_owned())
-    } else {
-        Err(format!("`{}` is no address", address.escape_default()))
     }
 }
 

@@ -9,12 +9,12 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use super::Core;
-use super::agent::Trouble;
 use super::decode::{self, Verdict};
 use super::poll::{Answer, Poll};
 use super::settling::Settling;
 use crate::registry::State;
 use crate::registry::ledger::Account;
+use crate::registry::trouble::Trouble;
 
 /// The least time between two readings of everything. The index of the names also moves with what they do not show
 /// (addresses, weights, metadata), and does not say whose.

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::agent::{Trouble, encode};
 use super::decode;
 use super::poll::{Answer, Poll};
 use super::settling::Settling;
 use super::{Core, Inbox, Watched};
-use crate::registry::ledger::{Account, Blame};
+use crate::registry::ledger::Account;
+use crate::registry::trouble::{Trouble, encode};
 use crate::registry::{Found, Query};
 
 /// How often a service without a blocking query is read while the feed that should tell of changes is broken.
@@ -187,15 +187,5 @@ impl Finder {
             }
             None => false,
         });
-    }
-}
-
-impl Trouble {
-    pub(super) fn blame(&self) -> Blame {
-        match self {
-            Self::Away(_) => Blame::Away,
-            Self::Refused(_) => Blame::Refused,
-            Self::Broken(_) => Blame::Broken,
-        }
     }
 }

@@ -5,9 +5,10 @@
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::agent::{Agent, HELD, PROMPT, Trouble, WAIT, success};
+use super::agent::{Agent, HELD, PROMPT, WAIT};
 use super::pulse::Pulse;
-use crate::registry::pace::{AWAY, Pace, REFUSED};
+use crate::registry::pace::Pace;
+use crate::registry::trouble::{Trouble, success};
 
 const INDEX: &str = "x-consul-index";
 
@@ -81,14 +82,10 @@ impl Poll {
         // An agent that comes back may have lost its state, and its index with it: asked with the old one it would
         // stay silent.
         self.index = 0;
-        match trouble {
-            Trouble::Away(_) => {
-                pulse.doubt();
-                self.pace.failed(AWAY);
-            }
-            Trouble::Broken(_) => self.pace.failed(AWAY),
-            Trouble::Refused(_) => self.pace.failed(REFUSED),
+        if matches!(trouble, Trouble::Away(_)) {
+            pulse.doubt();
         }
+        self.pace.failed(trouble.longest_pause());
         trouble
     }
 
@@ -102,7 +99,7 @@ impl Poll {
         // 404 without an index is not Consul speaking, and must not empty a set.
         let missing = answer.status() == StatusCode::NOT_FOUND && index.is_some();
         if !missing {
-            success(&answer)?;
+            success("the agent", &answer)?;
         }
         let index = index.and_then(|value| value.to_str().ok()?.trim().parse().ok()).unwrap_or(0);
         Ok(((!missing).then(|| answer.into_body()), index))

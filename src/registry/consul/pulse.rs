@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::Core;
-use super::agent::Trouble;
 use crate::registry::http::Serial;
+use crate::registry::trouble::Trouble;
 
 /// Between two questions while it answers.
 const BEAT: Duration = Duration::from_secs(2);

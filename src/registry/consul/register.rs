@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Response, StatusCode};
 use serde::Serialize;
-use tokio::sync::oneshot;
 
 use super::Core;
-use super::agent::{Trouble, encode, success};
-use crate::registry::ledger::Account;
-use crate::registry::pace::{AWAY, Pace, REFUSED};
+use crate::registry::keeper::Keep;
+use crate::registry::trouble::{Trouble, encode, success};
 use crate::registry::{Liveness, Registration};
 
 /// Between two looks at whether the agent still knows it, and between two heartbeats.
@@ -22,8 +20,8 @@ const INTERVAL: &str = "1s";
 const TTL: &str = "10s";
 /// How long the agent keeps what is critical; a minute is the least it takes.
 const FORGET: &str = "1m";
-/// Bound on taking it back: the process is about to end.
-const GOODBYE: Duration = Duration::from_secs(3);
+/// Who answers, in messages.
+const AGENT: &str = "the agent";
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -66,94 +64,40 @@ enum Way {
     },
 }
 
-/// Ends once the agent was told to forget it, or could not be told.
-pub(super) async fn run(
+/// How a registration with the agent is kept.
+pub(super) struct Keeper {
     core: Arc<Core>,
     registration: Registration,
-    stopped: oneshot::Receiver<()>,
-) {
-    let account = core.ledger.account(format!("registration of {}", registration.id));
-    let mut keeper = Keeper { core, registration, account, known: false };
-    tokio::select! {
-        () = keeper.keep() => {}
-        // Told, or the other end was dropped.
-        _ = stopped => {}
-    }
-    if tokio::time::timeout(GOODBYE, keeper.take_back()).await.is_err() {
-        let (registry, id) = (keeper.core.name.as_str(), keeper.registration.id.as_str());
-        tracing::warn!(registry, id, "could not be deregistered within {GOODBYE:?}");
-    }
-}
-
-struct Keeper {
-    core: Arc<Core>,
-    registration: Registration,
-    account: Account,
-    /// Whether the agent knows it, as far as we know.
-    known: bool,
+    life: u64,
 }
 
 impl Keeper {
-    /// Never ends.
-    async fn keep(&mut self) {
-        let mut pace = Pace::default();
-        let mut life = 0;
-        let core = Arc::clone(&self.core);
-        loop {
-            // An agent that comes back may have forgotten, and everybody waits for it to know again.
-            if core.pulse.is_lost() {
-                core.pulse.back().await;
-                pace.hurry();
-            }
-            pace.ready().await;
-            let result = if self.known { self.look().await } else { self.register().await };
-            match result {
-                Ok(()) => {
-                    self.account.well();
-                    pace = Pace::default();
-                    tokio::select! {
-                        () = tokio::time::sleep(LOOK) => {}
-                        now = core.pulse.reborn(life) => life = now,
-                    }
-                }
-                Err(trouble) => {
-                    if matches!(trouble, Trouble::Away(_)) {
-                        core.pulse.doubt();
-                    }
-                    self.account.ill(&trouble.to_string(), trouble.blame());
-                    let refused = matches!(trouble, Trouble::Refused(_));
-                    pace.failed(if refused { REFUSED } else { AWAY });
-                }
-            }
-        }
+    pub(super) fn new(core: &Arc<Core>, registration: Registration) -> Self {
+        Self { core: Arc::clone(core), registration, life: 0 }
     }
+}
 
-    async fn register(&mut self) -> Result<(), Trouble> {
+impl Keep for Keeper {
+    async fn make(&mut self) -> Result<(), Trouble> {
         let body = serde_json::to_vec(&self.definition())
             .map_err(|e| Trouble::Refused(format!("the registration cannot be written: {e}")))?;
         let path = "/v1/agent/service/register?replace-existing-checks=1";
-        success(&self.core.agent.tell(path, Bytes::from(body)).await?)?;
-        self.known = true;
-        self.account.count("registered");
-        let (registry, id) = (self.core.name.as_str(), self.registration.id.as_str());
-        tracing::info!(registry, id, address = %self.registration.address, "registered");
-        Ok(())
+        success(AGENT, &self.tell(path, Bytes::from(body)).await?)
     }
 
     /// Whether the agent still knows it: an agent that was restarted may have forgotten.
-    async fn look(&mut self) -> Result<(), Trouble> {
-        let agent = &self.core.agent;
+    async fn look(&mut self) -> Result<bool, Trouble> {
         let (answer, lost) = match &self.registration.check {
             Liveness::Http(_) => {
                 let path = format!("/v1/agent/service/{}?", encode(&self.registration.id));
-                let answer = agent.ask(&path).await?;
+                let answer = self.doubt(self.core.agent.ask(&path).await)?;
                 let lost = answer.status() == StatusCode::NOT_FOUND;
                 (answer, lost)
             }
             Liveness::Heartbeat => {
                 let path = format!("/v1/agent/check/update/{}?", encode(&self.check_id()));
                 let beat = Bytes::from_static(br#"{"Status":"passing","Output":"alive"}"#);
-                let answer = agent.tell(&path, beat).await?;
+                let answer = self.tell(&path, beat).await?;
                 // An unknown check is a 404, and a 500 in older agents.
                 let status = answer.status();
                 let lost =
@@ -161,32 +105,43 @@ impl Keeper {
                 (answer, lost)
             }
         };
-        if !lost {
-            return success(&answer);
-        }
-        self.known = false;
-        self.account.count("lost");
-        let (registry, id) = (self.core.name.as_str(), self.registration.id.as_str());
-        tracing::warn!(registry, id, "the agent lost the registration; making it again");
-        self.register().await
+        if lost { Ok(false) } else { success(AGENT, &answer).map(|()| true) }
     }
 
-    async fn take_back(&self) {
-        let path = format!("/v1/agent/service/deregister/{}?", encode(&self.registration.id));
-        let mut pace = Pace::default();
-        loop {
-            pace.ready().await;
-            // Also when we do not think it is known: an attempt may have been under way.
-            let answer = self.core.agent.tell(&path, Bytes::new()).await;
-            let (registry, id) = (self.core.name.as_str(), self.registration.id.as_str());
-            match answer {
-                Ok(answer) if answer.status().is_success() => {
-                    return tracing::info!(registry, id, "deregistered");
-                }
-                Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return,
-                Ok(_) | Err(_) => pace.failed(AWAY),
-            }
+    async fn rest(&mut self) {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            now = self.core.pulse.reborn(self.life) => self.life = now,
         }
+    }
+
+    /// An agent that comes back may have forgotten, and everybody waits for it to know again.
+    async fn wait_out(&mut self) -> bool {
+        let was_lost = self.core.pulse.is_lost();
+        if was_lost {
+            self.core.pulse.back().await;
+        }
+        was_lost
+    }
+
+    async fn take_back(&mut self) -> Result<(), Trouble> {
+        let path = format!("/v1/agent/service/deregister/{}?", encode(&self.registration.id));
+        let answer = self.core.agent.tell(&path, Bytes::new()).await?;
+        if answer.status() == StatusCode::NOT_FOUND { Ok(()) } else { success(AGENT, &answer) }
+    }
+}
+
+impl Keeper {
+    async fn tell(&self, path: &str, body: Bytes) -> Result<Response<Bytes>, Trouble> {
+        self.doubt(self.core.agent.tell(path, body).await)
+    }
+
+    /// An agent that does not answer this may not answer anything.
+    fn doubt<T>(&self, answer: Result<T, Trouble>) -> Result<T, Trouble> {
+        if matches!(answer, Err(Trouble::Away(_))) {
+            self.core.pulse.doubt();
+        }
+        answer
     }
 
     fn definition(&self) -> Definition<'_> {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::Consul;
 use crate::config::{Key, Secret, Table};
-use crate::registry::{Registry, tls};
+use crate::registry::{Registry, Reread, tls};
 
 /// Where an agent listens when neither the table nor the environment says.
 const ADDRESS: &str = "http://127.0.0.1:8500";
 
 /// Its keys.
-pub(in crate::registry) const KEYS: &[Key] = &[
+pub(in crate::registry) const KEYS: &[Key] = &tls::and::<7, 12>([
     Key::new(
         "address",
         "string",
@@ -23,15 +23,7 @@ pub(in crate::registry) const KEYS: &[Key] = &[
     Key::new("partition", "string", "", "Consul Enterprise"),
     Key::new("stale", "boolean", "false", "whether any server may answer, not only the leader"),
     Key::new("near", "string", "", "a node's name, or _agent"),
-    Key::new("tls.ca", "path", "", "certificates to believe; default: the system's"),
-    Key::new("tls.certificate", "path", "", "the client's own, with tls.key"),
-    Key::new("tls.key", "path", "", "the client certificate's key"),
-    Key::new("tls.server_name", "string", "", "what the agent's certificate must name"),
-    Key::new("tls.verify", "boolean", "true", "whether the agent's certificate is checked"),
-];
-
-/// Reads a secret anew from where it is kept.
-pub type Reread = Arc<dyn Fn() -> Option<Secret> + Send + Sync>;
+]);
 
 /// How an agent is reached and asked.
 #[derive(Clone)]
@@ -94,32 +86,9 @@ impl Settings {
             partition: table.text("partition"),
             stale: table.flag("stale").unwrap_or(false),
             near: table.text("near"),
-            tls: table.table("tls").map(|mut tls| read_tls(&mut tls)).unwrap_or_default(),
+            tls: tls::Settings::read(table),
             ..Self::new(name, address.as_deref().unwrap_or(ADDRESS))
         }
-    }
-}
-
-fn read_tls(table: &mut Table<'_>) -> tls::Settings {
-    let ca = table.contents("ca");
-    let (certificate, key) = (table.contents("certificate"), table.contents("key"));
-    if table.has("certificate") != table.has("key") {
-        let written = if table.has("key") { "key" } else { "certificate" };
-        table.problem(written, "`tls.certificate` and `tls.key` go together", None::<String>);
-    }
-    let key = key.and_then(|bytes| {
-        let text = String::from_utf8(bytes).ok();
-        if text.is_none() {
-            table.problem("key", "`tls.key` holds no PEM", None::<String>);
-        }
-        text.map(Secret::new)
-    });
-    tls::Settings {
-        ca,
-        identity: certificate.zip(key),
-        server_name: table.text("server_name"),
-        verify: table.flag("verify").unwrap_or(true),
-        ..tls::Settings::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! An agent that comes back does not know everything at once: one that forgot is told again by those who registered,
 //! one that remembers calls what it checks critical until it has asked. What it does not name yet is kept for a moment.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::time::{Duration, Instant};
@@ -53,7 +54,7 @@ impl Settling {
         };
         let mut endpoints = [named, kept].concat();
         endpoints.sort_by(|a, b| a.address.cmp(&b.address));
-        Found { endpoints: endpoints.into(), state }
+        Found { endpoints: endpoints.into(), held: Arc::default(), state }
     }
 
     /// Takes note of an answer of this life, after which state.
@@ -75,7 +76,9 @@ impl Settling {
         self.keeps = self.until.is_some() && !lost.is_empty();
         let since = match before {
             State::Stale { since, .. } => *since,
-            State::Live | State::Pending => SystemTime::now(),
+            State::Live | State::Pending | State::Unheard { .. } | State::Snapshot { .. } => {
+                SystemTime::now()
+            }
         };
         self.keeps.then(|| (lost, State::Stale { since, reason: REASON.to_owned() }))
     }
