@@ -11,5 +11,6 @@ pub(crate) mod consul;
 pub(crate) mod gateway;
 pub(crate) mod peer;
 pub(crate) mod ports;
+pub(crate) mod real;
 pub(crate) mod servers;
 pub(crate) mod wait;
