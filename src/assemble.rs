@@ -14,7 +14,8 @@ pub use follow::Followed;
 use crate::config::model::RegistryConfig;
 use crate::config::{Config, Kinds, Loaded, Problems};
 use crate::gateway::Table;
-use crate::registry::Registry;
+use crate::registry::snapshot::{self, Store};
+use crate::registry::{Kept, Registry};
 use crate::{forward, registry};
 
 /// The running whole, as the control plane sees it.
@@ -22,7 +23,7 @@ pub struct World {
     /// As checked.
     pub config: Arc<Config>,
     /// In the order of the config.
-    pub registries: Vec<Arc<dyn Registry>>,
+    pub registries: Vec<Kept>,
     /// What the workers serve; a new value replaces it whole, an instance change only marks it changed.
     pub table: watch::Sender<Arc<Table>>,
     /// Where the process stands in its life.
@@ -70,6 +71,7 @@ impl World {
         registries: Vec<Arc<dyn Registry>>,
         listeners: Vec<(String, SocketAddr)>,
     ) -> Result<Self, String> {
+        let registries = kept(&config, registries);
         let first = table::build(&config, &vec![Vec::new(); config.catalogs.len()], None)?;
         Ok(Self {
             registries,
@@ -80,4 +82,21 @@ impl World {
             config: Arc::new(config),
         })
     }
+}
+
+/// The registries with what was kept of them.
+fn kept(config: &Config, registries: Vec<Arc<dyn Registry>>) -> Vec<Kept> {
+    let folder = config.state_dir.as_deref().filter(|_| !registries.is_empty());
+    let folder = folder.filter(|folder| {
+        let prepared = snapshot::prepare(folder);
+        if let Err(why) = &prepared {
+            tracing::warn!(why, "a restart while a registry is away will find nothing; `state_dir = false` keeps no files");
+        }
+        prepared.is_ok()
+    });
+    let with_store = |(written, raw): (&RegistryConfig, _)| {
+        let store = folder.map(|folder| Store::open(folder, &written.name));
+        Kept::new(&written.name, raw, store)
+    };
+    config.registries.iter().zip(registries).map(with_store).collect()
 }

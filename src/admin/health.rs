@@ -53,7 +53,7 @@ fn readiness(world: &World) -> (bool, Value) {
 /// Whether it answered once: from then on the last good sets serve.
 fn answered(status: &Status) -> bool {
     match status.health {
-        Health::Ok | Health::Stale => true,
+        Health::Ok | Health::Stale | Health::Snapshot => true,
         Health::Connecting | Health::Failed => status.last_success.is_some(),
     }
 }
@@ -62,6 +62,7 @@ fn reason(status: &Status) -> Option<String> {
     let state = match status.health {
         Health::Ok => return None,
         Health::Connecting => "nothing was heard yet",
+        Health::Snapshot => "has not answered, the last good sets of an earlier run serve",
         Health::Stale => "does not answer, the last good sets serve",
         Health::Failed => "refuses to answer",
     };

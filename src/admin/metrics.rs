@@ -149,7 +149,7 @@ fn services(page: &mut Page, world: &World, table: &Table) {
     }
     let mut family = page.family(&INSTANCES);
     for (service, Snapshot { instances, .. }) in &snapshots {
-        for state in ["ready", "draining"] {
+        for state in ["ready", "held", "draining"] {
             let such = instances.iter().filter(|instance| instance_state(instance) == state);
             family.sample(&[("service", *service), ("state", state)], such.count());
         }

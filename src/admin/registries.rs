@@ -31,6 +31,7 @@ fn shown(status: &Status) -> Value {
     let state = match status.health {
         Health::Ok => "ok",
         Health::Connecting => "connecting",
+        Health::Snapshot => "snapshot",
         Health::Stale => "stale",
         Health::Failed => "failed",
     };

@@ -80,6 +80,9 @@ fn state(snapshot: &Snapshot) -> &'static str {
     if snapshot.instances.iter().all(|instance| instance.draining) {
         return "empty";
     }
+    if snapshot.instances.iter().any(|instance| instance.held) {
+        return "degraded";
+    }
     match snapshot.source {
         Source::Stale { .. } | Source::Snapshot { .. } => "degraded",
         Source::Static | Source::Pending | Source::Unheard { .. } | Source::Live => "ok",
@@ -108,7 +111,11 @@ fn instance(instance: &InstanceSnapshot) -> Value {
 
 /// The words for what an instance is good for now.
 pub(super) fn instance_state(instance: &InstanceSnapshot) -> &'static str {
-    if instance.draining { "draining" } else { "ready" }
+    match (instance.draining, instance.held) {
+        (true, _) => "draining",
+        (false, true) => "held",
+        (false, false) => "ready",
+    }
 }
 
 #[cfg(test)]
@@ -116,7 +123,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::config::model::{Endpoint, HostPort, PoolConfig, Scheme};
+    use crate::config::model::{Endpoint, HostPort, PoolConfig, Scheme, StaleConfig};
 
     fn config() -> ServiceConfig {
         ServiceConfig {
@@ -125,6 +132,8 @@ mod tests {
             balance: "round_robin".into(),
             connect_timeout: Duration::from_secs(1),
             pool: PoolConfig::default(),
+            loss_guard: None,
+            stale: StaleConfig::default(),
             source: None,
         }
     }
@@ -143,6 +152,7 @@ mod tests {
             active_connections: 1,
             idle_connections: 4,
             draining,
+            held: false,
         }
     }
 

@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::{World, table};
-use crate::config::model::Found as Where;
+use crate::config::model::{Found as Where, ServiceConfig};
 use crate::forward::Service;
 use crate::forward::instance::Instance;
 use crate::forward::service::{Change, Source};
 use crate::gateway::Table;
-use crate::registry::{CatalogQuery, Found, Names, Query, State};
+use crate::registry::kept::{Follower, NamesFollower, Policy};
+use crate::registry::{CatalogQuery, Query, State};
 
 /// The tasks that follow the registries; they end when this is dropped.
 pub struct Followed {
@@ -44,7 +44,8 @@ impl World {
         let mut catalogs = JoinSet::new();
         for (at, catalog) in self.config.catalogs.iter().enumerate() {
             let query = CatalogQuery { tag: catalog.tag.clone() };
-            match self.registries[catalog.registry].catalog(query) {
+            let policy = policy(&catalog.service);
+            match self.registries[catalog.registry].catalog(query, policy) {
                 Some(names) => {
                     catalogs.spawn(follow_catalog(Arc::clone(self), Arc::clone(&state), at, names));
                 }
@@ -59,15 +60,11 @@ async fn follow_catalog(
     world: Arc<World>,
     state: Arc<Mutex<Following>>,
     at: usize,
-    mut names: watch::Receiver<Arc<Names>>,
+    mut names: NamesFollower,
 ) {
-    loop {
-        let now = Arc::clone(&names.borrow_and_update());
+    while let Some(now) = names.next().await {
         if !matches!(now.state, State::Pending | State::Unheard { .. }) {
             lock(&state).renew(&world, at, &now.services);
-        }
-        if names.changed().await.is_err() {
-            return;
         }
     }
 }
@@ -118,7 +115,7 @@ impl Following {
                         tags: tags.clone(),
                         passing_only: *passing_only,
                     };
-                    let found = world.registries[*registry].watch(query);
+                    let found = world.registries[*registry].follow(query, policy(&service.config));
                     let follow = follow_service(Arc::clone(world), Arc::clone(service), found);
                     (Arc::clone(service), self.tasks.spawn(follow))
                 }
@@ -132,21 +129,17 @@ impl Following {
     }
 }
 
-async fn follow_service(
-    world: Arc<World>,
-    service: Arc<Service>,
-    mut found: watch::Receiver<Arc<Found>>,
-) {
-    loop {
-        let now = Arc::clone(&found.borrow_and_update());
-        let change = service.update(&now.endpoints, source(&now.state));
+async fn follow_service(world: Arc<World>, service: Arc<Service>, mut found: Follower) {
+    while let Some(now) = found.next().await {
+        let change = service.update(&now.endpoints, &now.held, source(&now.state));
         say(&service, &change);
         // Only a mark: the workers ask each service whether it has changed.
         world.table.send_modify(|_| {});
-        if found.changed().await.is_err() {
-            return;
-        }
     }
+}
+
+fn policy(service: &ServiceConfig) -> Policy {
+    Policy { loss_guard: service.loss_guard, stale: service.stale }
 }
 
 /// One line for what came and went.
@@ -162,7 +155,7 @@ fn say(service: &Service, change: &Change) {
 /// The addresses, as many as a line bears.
 fn few(instances: &[Arc<Instance>]) -> String {
     const SHOWN: usize = 5;
-    let shown = instances.iter().take(SHOWN).map(|instance| instance.endpoint.address.to_string());
+    let shown = instances.iter().take(SHOWN).map(|instance| instance.place.to_string());
     let mut text = shown.collect::<Vec<_>>().join(",");
     if instances.len() > SHOWN {
         text.push_str(&format!(" and {} more", instances.len() - SHOWN));

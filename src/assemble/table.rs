@@ -138,7 +138,7 @@ fn running(
         Some(_) | None => {
             let service = Service::new(Arc::clone(config), workers);
             if let Found::Written(endpoints) = &config.found {
-                service.update(endpoints, Source::Static);
+                service.update(endpoints, &[], Source::Static);
             }
             Arc::new(service)
         }

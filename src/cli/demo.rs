@@ -52,6 +52,9 @@ fn text(flags: &DemoFlags) -> String {
     format!(
         r#"# What `frontgate demo` serves. Its registry is the demo's own; elsewhere write kind = "consul" for an agent.
 
+# A demo leaves nothing behind: elsewhere the last good sets of the registries are kept in a folder.
+state_dir = false
+
 [listen.web]
 address = "127.0.0.1:{port}"
 

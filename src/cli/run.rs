@@ -129,6 +129,9 @@ async fn live<F: Future<Output = ()> + Send + 'static>(
         leave_at_once();
     });
     drain(&world, &workers, registered).await;
+    for registry in &world.registries {
+        registry.close().await;
+    }
     drop(followed);
     beside.abort();
     drop(stop_admin);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -115,6 +116,7 @@ fn top_level(top: &mut Table<'_>) -> Config {
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         shutdown_grace: top.duration("shutdown_grace").unwrap_or(SHUTDOWN_GRACE),
         drain_delay: top.duration("drain_delay").unwrap_or_default(),
+        state_dir: state_dir(top),
         log: log(top),
         trusted_proxies: trusted_proxies(top),
         listeners: Vec::new(),
@@ -125,6 +127,28 @@ fn top_level(top: &mut Table<'_>) -> Config {
         services: Vec::new(),
         routes: Vec::new(),
     }
+}
+
+/// `false` keeps no files. Otherwise as written, or what a service manager gives, or `state` beside the file.
+fn state_dir(top: &mut Table<'_>) -> Option<PathBuf> {
+    let written = top.find("state_dir").map(|node| (&node.value, node.place.clone()));
+    match written {
+        Some((Value::Flag(false), _)) => return None,
+        None | Some((Value::Flag(true), _)) => {}
+        Some((Value::Text(text), place)) if text.is_empty() => {
+            top.problem_at(&place, "`state_dir` is empty", "`false` keeps no files");
+            return None;
+        }
+        Some((Value::Text(_), _)) => return top.path("state_dir"),
+        Some((_, place)) => {
+            top.problem_at(&place, "`state_dir` must be a path or false", "like \"state\"");
+            return None;
+        }
+    }
+    // systemd gives several, separated by colons, when a unit asks for several.
+    let given = top.env("STATE_DIRECTORY");
+    let given = given.as_deref().and_then(|list| list.split(':').find(|path| !path.is_empty()));
+    Some(given.map_or_else(|| top.place().source().folder().join("state"), PathBuf::from))
 }
 
 fn log(top: &mut Table<'_>) -> LogConfig {

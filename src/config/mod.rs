@@ -8,6 +8,7 @@ mod files;
 mod headers;
 mod listeners;
 mod paths;
+mod policies;
 mod registries;
 mod routes;
 mod services;

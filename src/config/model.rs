@@ -2,13 +2,16 @@
 //!
 //! Every default of the gateway is a constant or a `Default` here and nowhere else.
 
+mod policy;
 mod route;
 
+pub use policy::{LossGuard, Share, StaleConfig};
 pub use route::{
     Condition, HeaderEdits, HostPattern, PathPattern, PathRewrite, RouteConfig, Segment,
 };
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +29,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// Time between readiness failing and the first closed listener.
     pub drain_delay: Duration,
+    /// Where the last good sets of the registries are kept; none when nothing is kept.
+    pub state_dir: Option<PathBuf>,
     /// Where log lines go and what they look like.
     pub log: LogConfig,
     /// Peers whose forwarded headers and request ids are believed.
@@ -266,6 +271,10 @@ pub struct ServiceConfig {
     pub connect_timeout: Duration,
     /// Kept connections.
     pub pool: PoolConfig,
+    /// What is done when much of it vanishes at once; none when nothing is.
+    pub loss_guard: Option<LossGuard>,
+    /// How long its last good set serves.
+    pub stale: StaleConfig,
     /// Where it was written, `file:line`; none for a service that only a route names.
     pub source: Option<String>,
 }

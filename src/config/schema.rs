@@ -32,6 +32,12 @@ pub const TOP: &[Key] = &[
         "\"0s\"",
         "between readiness failing and the first closed listener",
     ),
+    Key::new(
+        "state_dir",
+        "path or false",
+        "",
+        "the registries' last good sets; default: $STATE_DIRECTORY, else \"state\" beside this file; false = no files",
+    ),
     Key::new("log.level", "string", "\"info\"", "error · warn · info · debug · trace, or a filter"),
     Key::new("log.format", "string", "\"text\"", "text · json · logfmt"),
     Key::new("log.target", "string", "\"stderr\"", "stderr · syslog · journald"),
@@ -148,6 +154,30 @@ pub const SERVICE: &[Key] = &[
         "duration",
         "\"0s\"",
         "age at which a connection is not used again; 0s = none",
+    ),
+    Key::new(
+        "loss_guard.max_removed",
+        "share",
+        "\"50%\"",
+        "an update that removes more than this at once is held; `loss_guard = false` switches it off",
+    ),
+    Key::new(
+        "loss_guard.hold",
+        "duration",
+        "\"30s\"",
+        "how long the registry must go on saying so",
+    ),
+    Key::new(
+        "loss_guard.min_instances",
+        "integer",
+        "4",
+        "fewer are held only when all come to nothing",
+    ),
+    Key::new(
+        "stale.max_age",
+        "duration",
+        "",
+        "how long the last good set serves; unset: a live set for ever, a snapshot 24h",
     ),
 ];
 

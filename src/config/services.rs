@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::check::Scope;
 use super::model::{
-    BALANCE, CONNECT_TIMEOUT, Endpoint, Found, HostPort, PoolConfig, RouteConfig, Scheme,
-    ServiceConfig,
+    BALANCE, CONNECT_TIMEOUT, Endpoint, Found, HostPort, LossGuard, PoolConfig, RouteConfig,
+    Scheme, ServiceConfig, StaleConfig,
 };
 use super::problem::{Problems, suggest};
 use super::routes::Checked;
 use super::source::Place;
 use super::table::Table;
 use super::tree::{Entry, Node, Value};
-use super::{kind, schema};
+use super::{kind, policies, schema};
 
 /// What every service says for itself.
 pub(super) const NOT_INHERITED: [&str; 2] = ["name", "endpoints"];
@@ -143,6 +143,8 @@ fn plain() -> ServiceConfig {
         balance: BALANCE.to_owned(),
         connect_timeout: CONNECT_TIMEOUT,
         pool: PoolConfig::default(),
+        loss_guard: Some(LossGuard::default()),
+        stale: StaleConfig::default(),
         source: None,
     }
 }
@@ -174,6 +176,8 @@ fn policies(table: &mut Table<'_>, scope: &Scope<'_>) -> ServiceConfig {
             max_age: pool.duration("max_age").unwrap_or(default.max_age),
         };
     }
+    service.loss_guard = policies::loss_guard(table);
+    service.stale = policies::stale(table);
     service
 }
 

@@ -9,7 +9,7 @@ use super::model::{
     ServiceConfig,
 };
 use super::tree::{self, Node};
-use super::units::{show_duration, show_size};
+use super::units::{show_duration, show_share, show_size};
 
 /// What stands for a secret.
 const HIDDEN: &str = "***";
@@ -21,6 +21,7 @@ pub fn show(config: &Config) -> Value {
         "workers": config.workers,
         "shutdown_grace": show_duration(config.shutdown_grace),
         "drain_delay": show_duration(config.drain_delay),
+        "state_dir": config.state_dir.as_ref().map_or(Value::Bool(false), |path| path.to_string_lossy().into()),
         "log": {
             "level": config.log.level,
             "format": name_of(config.log.format, &LogFormat::NAMES),
@@ -145,6 +146,12 @@ fn service<'a>(service: &ServiceConfig, registry: &dyn Fn(usize) -> Option<&'a s
             "pending": pool.pending,
             "max_age": show_duration(pool.max_age),
         },
+        "loss_guard": service.loss_guard.map_or(Value::Bool(false), |guard| json!({
+            "max_removed": show_share(guard.max_removed),
+            "hold": show_duration(guard.hold),
+            "min_instances": guard.min_instances,
+        })),
+        "stale": {"max_age": service.stale.max_age.map(show_duration)},
     });
     match &service.found {
         Found::Written(list) => shown["endpoints"] = list.iter().map(endpoint).collect(),

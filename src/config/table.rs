@@ -1,8 +1,12 @@
 //! A table's typed reader: each getter pushes a problem for what it cannot read, and goes on.
 
+mod policy;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub(super) use policy::Policy;
 
 use super::kind::Key;
 use super::problem::{Hint, Problems, nearest, suggest};
@@ -222,14 +226,7 @@ impl<'a> Table<'a> {
         if layers.is_empty() {
             return None;
         }
-        Some(Table {
-            title: format!("`{}`", self.full(key)),
-            prefix: format!("{}{key}.", self.prefix),
-            keys: self.keys,
-            layers,
-            secrets: &[],
-            problems: self.problems,
-        })
+        Some(self.inside(key, layers))
     }
 
     /// The table under a key in every layer that writes one, nearest first.
@@ -372,12 +369,13 @@ impl<'a> Table<'a> {
         hint: Option<String>,
     ) -> Option<T> {
         let full = self.full(key);
-        let message = if node.text().is_some() && matches!(expected, "a duration" | "a size") {
-            // The right type with the wrong words in it.
-            format!("`{full}` must be {expected}")
-        } else {
-            format!("`{full}` must be {expected}, not {}", node.what())
-        };
+        let message =
+            if node.text().is_some() && matches!(expected, "a duration" | "a size" | "a share") {
+                // The right type with the wrong words in it.
+                format!("`{full}` must be {expected}")
+            } else {
+                format!("`{full}` must be {expected}, not {}", node.what())
+            };
         self.problems.push(&node.place, message, hint);
         None
     }

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::model::Share;
+
 const DURATIONS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
@@ -29,6 +31,28 @@ pub fn parse_size(text: &str) -> Option<usize> {
     let (number, unit) = split(text, |c| c.is_ascii_digit());
     let (_, scale) = SIZES.iter().find(|(name, _)| *name == unit)?;
     number.parse::<u64>().ok()?.checked_mul(*scale)?.try_into().ok()
+}
+
+/// `50%`, `12.5%`: at most two digits after the point.
+pub fn parse_share(text: &str) -> Option<Share> {
+    let number = text.strip_suffix('%')?;
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 2 {
+        return None;
+    }
+    let part = if part.len() == 1 { part.parse::<u32>().ok()? * 10 } else { part.parse().ok()? };
+    Share::new(whole.parse::<u32>().ok()?.checked_mul(100)?.checked_add(part)?)
+}
+
+/// As [`parse_share`] reads it.
+pub fn show_share(share: Share) -> String {
+    let (whole, part) = (share.hundredths() / 100, share.hundredths() % 100);
+    match (part, part % 10) {
+        (0, _) => format!("{whole}%"),
+        (_, 0) => format!("{whole}.{}%", part / 10),
+        _ => format!("{whole}.{part:02}%"),
+    }
 }
 
 /// As [`parse_duration`] reads it; below a millisecond nothing is left.
@@ -60,6 +84,23 @@ fn split(text: &str, take: impl Fn(char) -> bool) -> (&str, &str) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn shares_are_read_as_people_write_them() {
+        let hundredths = |text| parse_share(text).map(Share::hundredths);
+        for (text, expected) in
+            [("0%", 0), ("50%", 5_000), ("12.5%", 1_250), ("0.01%", 1), ("100%", 10_000)]
+        {
+            assert_eq!(hundredths(text), Some(expected), "{text}");
+            assert_eq!(show_share(parse_share(text).unwrap()), text);
+        }
+        for bad in
+            ["", "%", "50", "101%", "100.01%", "-1%", "1.%", ".5%", "1.555%", "5 %", "99999999999%"]
+        {
+            assert_eq!(hundredths(bad), None, "{bad}");
+        }
+        assert!(Share::HALF.is_exceeded(3, 5) && !Share::HALF.is_exceeded(2, 4));
+    }
 
     #[test]
     fn durations_are_read_as_people_write_them() {

@@ -30,7 +30,7 @@ async fn dial(instance: &Instance) -> io::Result<TcpStream> {
     match instance.address {
         Some(address) => TcpStream::connect(address).await,
         None => {
-            let address = &instance.endpoint.address;
+            let address = &instance.place;
             TcpStream::connect((address.host.as_str(), address.port)).await
         }
     }

@@ -1,21 +1,29 @@
 //! One place a service answers at: what all workers share of it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use http::HeaderValue;
 use tokio::sync::Notify;
 
 use super::service::InstanceSnapshot;
-use crate::config::model::Endpoint;
+use crate::config::model::{Endpoint, HostPort, Scheme};
 
 /// An instance. Lives as long as an update of its set names it, and then until its last exchange ends.
 #[derive(Debug)]
 pub struct Instance {
     /// Tells it from every other of this process.
     pub id: u64,
-    /// As written or found.
-    pub endpoint: Endpoint,
+    /// How to speak to it.
+    pub scheme: Scheme,
+    /// Where it is, as written or found. What has another place is another instance; all else may change.
+    pub place: HostPort,
+    /// Share of the traffic.
+    pub weight: AtomicU32,
+    zone: Mutex<Option<String>>,
+    /// Its registry no longer names it, and is not believed yet.
+    pub held: AtomicBool,
     /// Its address, unless it must be looked up.
     pub address: Option<SocketAddr>,
     /// `host:port`, for routes that do not keep the client's Host.
@@ -49,20 +57,37 @@ impl Instance {
     /// With nothing on it, for so many workers.
     pub fn new(endpoint: Endpoint, workers: usize) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let address = endpoint.address.host.parse::<IpAddr>().ok();
-        let authority = HeaderValue::try_from(endpoint.address.to_string());
+        let Endpoint { scheme, address: place, weight, zone } = endpoint;
+        let address = place.host.parse::<IpAddr>().ok();
+        let authority = HeaderValue::try_from(place.to_string());
         Self {
             id: NEXT.fetch_add(1, Relaxed),
-            address: address.map(|ip| SocketAddr::new(ip, endpoint.address.port)),
+            address: address.map(|ip| SocketAddr::new(ip, place.port)),
             // A registry's host may be anything; one that cannot stand in a header is sent without its name.
             authority: authority.unwrap_or(HeaderValue::from_static("")),
-            endpoint,
+            scheme,
+            place,
+            weight: AtomicU32::new(weight),
+            zone: Mutex::new(zone),
+            held: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             freed: Notify::new(),
             workers: (0..workers).map(|_| Counters::default()).collect(),
         }
+    }
+
+    /// What makes it this instance and no other.
+    pub fn key(&self) -> (Scheme, &HostPort) {
+        (self.scheme, &self.place)
+    }
+
+    /// Takes over what may change of it; whether its share of the traffic did.
+    pub fn renew(&self, endpoint: &Endpoint) -> bool {
+        self.zone.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&endpoint.zone);
+        let was_gone = self.gone.swap(false, Relaxed);
+        self.weight.swap(endpoint.weight, Relaxed) != endpoint.weight || was_gone
     }
 
     /// One worker's counters.
@@ -85,13 +110,19 @@ impl Instance {
     pub fn snapshot(&self) -> InstanceSnapshot {
         let idle = self.sum(|worker| &worker.idle);
         InstanceSnapshot {
-            endpoint: self.endpoint.clone(),
+            endpoint: Endpoint {
+                scheme: self.scheme,
+                address: self.place.clone(),
+                weight: self.weight.load(Relaxed),
+                zone: self.zone.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            },
             in_flight: self.in_flight(),
             requests: self.sum(|worker| &worker.begun),
             failures: self.sum(|worker| &worker.failed),
             active_connections: (self.open.load(Relaxed) as u64).saturating_sub(idle),
             idle_connections: idle,
             draining: self.gone.load(Relaxed),
+            held: self.held.load(Relaxed),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::Service;
@@ -95,7 +96,7 @@ impl Local {
             slot.sweep(Instant::now());
         }
         let weights: Vec<u32> =
-            set.instances.iter().map(|instance| instance.endpoint.weight).collect();
+            set.instances.iter().map(|instance| instance.weight.load(Relaxed)).collect();
         view.balancer = balance::named(&self.service.config.balance)(&weights, view.picks);
         view.version = version;
     }

@@ -71,7 +71,7 @@ impl Slot {
         worker: usize,
         kept: Rc<Cell<usize>>,
     ) -> Self {
-        let name = format!("{} {}", service.name, instance.endpoint.address);
+        let name = format!("{} {}", service.name, instance.place);
         Self {
             instance,
             name: name.into(),
@@ -109,7 +109,7 @@ impl Slot {
                 Ok((lease.with(link), false))
             }
             Err(error) => {
-                tracing::debug!(service = %self.service.name, instance = %self.instance.endpoint.address, %error, "no connection");
+                tracing::debug!(service = %self.service.name, instance = %self.instance.place, %error, "no connection");
                 Err(NoConnection::Refused)
             }
         }

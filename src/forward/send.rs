@@ -67,7 +67,7 @@ pub async fn send(
             }
             Err(error) => error,
         };
-        let (service, instance) = (&local.service.config.name, &slot.instance.endpoint.address);
+        let (service, instance) = (&local.service.config.name, &slot.instance.place);
         tracing::debug!(%service, %instance, at = ?error.at, reused = error.reused, "an attempt failed");
         exchange.cause = Some(format!("{}: {}", slot.name, error.at));
         last = error.refusal();

@@ -1,11 +1,12 @@
 //! A named set of instances and its policies, shared by all workers.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use super::instance::Instance;
-use crate::config::model::{Endpoint, ServiceConfig};
+use crate::config::model::{Endpoint, HostPort, ServiceConfig};
 
 /// A service, shared by all workers.
 #[derive(Debug)]
@@ -91,34 +92,48 @@ impl Service {
         }
     }
 
-    /// Takes a complete set. An instance that was there before, and is equal, keeps everything.
-    pub fn update(&self, endpoints: &[Endpoint], source: Source) -> Change {
+    /// Takes a complete set, some of which its registry no longer names. An instance that was there before keeps
+    /// everything, whatever is said about it now; so does one that left and has not finished yet.
+    pub fn update(&self, endpoints: &[Endpoint], held: &[HostPort], source: Source) -> Change {
         let before = self.set();
-        let mut known: std::collections::HashMap<&Endpoint, &Arc<Instance>> =
-            before.instances.iter().map(|instance| (&instance.endpoint, instance)).collect();
+        let mut known: HashMap<_, _> = before.instances.iter().map(|i| (i.key(), i)).collect();
+        let mut leaving: HashMap<_, _> = before.leaving.iter().map(|i| (i.key(), i)).collect();
         let mut came = Vec::new();
+        let mut reweighted = false;
         let instances: Vec<_> = endpoints
             .iter()
-            .map(|endpoint| match known.remove(endpoint) {
-                Some(instance) => Arc::clone(instance),
-                None => {
-                    let instance = Arc::new(Instance::new(endpoint.clone(), self.workers));
-                    came.push(Arc::clone(&instance));
-                    instance
+            .map(|endpoint| {
+                let key = (endpoint.scheme, &endpoint.address);
+                let instance = known.remove(&key);
+                let returned = if instance.is_none() { leaving.remove(&key) } else { None };
+                if let Some(instance) = instance.or(returned) {
+                    reweighted |= instance.renew(endpoint);
+                    came.extend(returned.cloned());
+                    return Arc::clone(instance);
                 }
+                let instance = Arc::new(Instance::new(endpoint.clone(), self.workers));
+                came.push(Arc::clone(&instance));
+                instance
             })
             .collect();
-        let mut leaving: Vec<_> =
-            before.leaving.iter().filter(|left| left.in_flight() > 0).cloned().collect();
+        let held: HashSet<&HostPort> = held.iter().collect();
+        for instance in &instances {
+            instance.held.store(held.contains(&instance.place), Ordering::Relaxed);
+        }
         let left: Vec<_> = known.into_values().cloned().collect();
         for instance in &left {
             instance.gone.store(true, Ordering::Relaxed);
         }
-        leaving.extend(left.iter().cloned());
-        let set = Arc::new(Set { instances, leaving, source });
+        let unfinished = leaving.into_values().filter(|left| left.in_flight() > 0);
+        let leaving = unfinished.chain(&left).cloned().collect();
         let change = Change { came, left };
+        // The workers need not look when only the source is another.
+        let concerns_workers = reweighted || !change.came.is_empty() || !change.left.is_empty();
+        let set = Arc::new(Set { instances, leaving, source });
         *self.set.write().unwrap_or_else(PoisonError::into_inner) = set;
-        self.version.fetch_add(1, Ordering::Release);
+        if concerns_workers {
+            self.version.fetch_add(1, Ordering::Release);
+        }
         change
     }
 
@@ -218,4 +233,6 @@ pub struct InstanceSnapshot {
     pub idle_connections: u64,
     /// Removed from the set, finishing what it has.
     pub draining: bool,
+    /// No longer named by its registry, which is not believed yet.
+    pub held: bool,
 }

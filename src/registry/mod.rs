@@ -9,8 +9,10 @@ pub mod consul;
 mod fixed;
 mod http;
 mod keeper;
+pub mod kept;
 mod ledger;
 mod pace;
+pub mod snapshot;
 pub mod tls;
 mod trouble;
 #[allow(dead_code, reason = "for the kinds to come")]
@@ -22,6 +24,7 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 
 pub use fixed::Fixed;
+pub use kept::Kept;
 
 use crate::config::model::{Endpoint, HostPort};
 use crate::config::{Kind, KindInfo, Problems, Secret, Section, Table};
@@ -248,6 +251,8 @@ pub enum Health {
     /// Nothing was heard yet.
     #[default]
     Connecting,
+    /// Never answered this process; what an earlier one found serves.
+    Snapshot,
     /// Answered once, does not answer now.
     Stale,
     /// Never answered, and says no: wrong token, wrong protocol.

@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 /// One written route and a catalog, on two registries.
 const CONFIG: &str = r#"
 workers = 2
+state_dir = false
 [listen.web]
 address = "127.0.0.1:8080"
 [admin]

@@ -1,0 +1,141 @@
+//! Following the names of all services.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::guard::Guard;
+use super::{Core, Past, Place, Policy, Shown, until};
+use crate::registry::{CatalogQuery, Names, State};
+
+/// A catalog's names as they may be believed. A name that vanished in bulk is held as long as an instance would be.
+pub struct NamesFollower {
+    core: Arc<Core>,
+    query: CatalogQuery,
+    raw: watch::Receiver<Arc<Names>>,
+    heard: Arc<Names>,
+    shown: Option<Arc<Names>>,
+    past: Option<Past<Arc<[String]>>>,
+    guard: Guard<String, ()>,
+    place: Place,
+}
+
+impl NamesFollower {
+    pub(super) fn new(
+        core: Arc<Core>,
+        raw: watch::Receiver<Arc<Names>>,
+        query: CatalogQuery,
+        policy: Policy,
+    ) -> Self {
+        let past = core.store.as_ref().and_then(|store| store.known(&query));
+        Self {
+            heard: Arc::new(Names::pending()),
+            shown: None,
+            past: past.map(|past| Past::new(past, policy.stale)),
+            guard: Guard::new(policy.loss_guard),
+            place: Place::new(&core),
+            core,
+            query,
+            raw,
+        }
+    }
+
+    /// The next list that differs from the one before; the first at once. None when the registry is gone.
+    pub async fn next(&mut self) -> Option<Arc<Names>> {
+        loop {
+            self.hear();
+            if let Some(names) = self.renew() {
+                return Some(names);
+            }
+            let past = self.past.as_ref().and_then(|past| past.next(&self.heard.state));
+            let wake = [past, self.guard.next()].into_iter().flatten().min();
+            tokio::select! {
+                changed = self.raw.changed() => changed.ok()?,
+                () = until(wake) => drop(self.guard.expire(Instant::now())),
+            }
+        }
+    }
+
+    fn hear(&mut self) {
+        let now = Arc::clone(&self.raw.borrow_and_update());
+        if Arc::ptr_eq(&now, &self.heard) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.heard, now);
+        let named = self.heard.services.iter().map(|name| (name.clone(), ())).collect();
+        match self.heard.state {
+            State::Live => {
+                self.past = None;
+                let came_back = !matches!(before.state, State::Live | State::Pending)
+                    || self.is_from_snapshot();
+                let verdict = self.guard.answered(named, came_back, Instant::now());
+                if verdict.held > 0 {
+                    self.core.count("names_held", verdict.held);
+                    let (missing, of) = (verdict.held, verdict.of);
+                    let registry = self.core.name.as_str();
+                    tracing::warn!(
+                        registry,
+                        missing,
+                        of,
+                        "many services vanished from the catalog at once: they are held"
+                    );
+                }
+            }
+            State::Stale { .. } => self.guard.believe(named),
+            State::Pending | State::Unheard { .. } | State::Snapshot { .. } => {}
+        }
+    }
+
+    fn renew(&mut self) -> Option<Arc<Names>> {
+        let names = self.compose();
+        if self.shown.as_deref() == Some(&names) {
+            return None;
+        }
+        let was_snapshot = self.is_from_snapshot();
+        let names = Arc::new(names);
+        self.shown = Some(Arc::clone(&names));
+        let from_snapshot = self.is_from_snapshot();
+        self.place.shows(Shown { from_snapshot, ..Shown::default() });
+        if from_snapshot && !was_snapshot {
+            self.guard.believe(names.services.iter().map(|name| (name.clone(), ())).collect());
+        }
+        if let Some(store) = &self.core.store {
+            match &names.state {
+                State::Live => store.keep(&self.query, &names.services),
+                State::Stale { since, .. } => store.doubt(&self.query, *since),
+                State::Pending | State::Unheard { .. } | State::Snapshot { .. } => {}
+            }
+        }
+        Some(names)
+    }
+
+    fn compose(&self) -> Names {
+        let heard = &*self.heard;
+        if let Some(past) = &self.past {
+            return match past.serves(&heard.state) {
+                Some(state) => Names { services: Arc::clone(&past.what), state },
+                None => heard.clone(),
+            };
+        }
+        if self.guard.held().len() == 0 {
+            return heard.clone();
+        }
+        let kept = self.guard.held().map(|(name, ())| name.clone());
+        let mut services: Vec<String> = heard.services.iter().cloned().chain(kept).collect();
+        services.sort_unstable();
+        Names { services: services.into(), state: heard.state.clone() }
+    }
+
+    fn is_from_snapshot(&self) -> bool {
+        self.shown.as_ref().is_some_and(|names| matches!(names.state, State::Snapshot { .. }))
+    }
+}
+
+impl Drop for NamesFollower {
+    fn drop(&mut self) {
+        if let Some(store) = &self.core.store {
+            store.forget(&self.query);
+        }
+    }
+}
