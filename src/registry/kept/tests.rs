@@ -1,0 +1,273 @@
+//! What followers say of a registry that is led by hand.
+
+use std::net::TcpListener;
+
+use tokio::sync::watch;
+
+use super::*;
+use crate::config::model::{Endpoint, HostPort, Scheme, Share};
+use crate::registry::{Found, Names};
+
+/// A registry that says what it is told to.
+struct Led {
+    found: watch::Sender<Arc<Found>>,
+    names: watch::Sender<Arc<Names>>,
+}
+
+impl Led {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            found: watch::Sender::new(Arc::new(Found::pending())),
+            names: watch::Sender::new(Arc::new(Names::pending())),
+        })
+    }
+
+    fn names(&self, names: &[&str]) {
+        let ports: Vec<u16> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        self.says(&ports);
+        let services = names.iter().map(|name| (*name).to_owned()).collect();
+        self.names.send_replace(Arc::new(Names { services, state: State::Live }));
+    }
+
+    fn says(&self, ports: &[u16]) {
+        self.found
+            .send_replace(Arc::new(Found::live(ports.iter().map(|p| endpoint(*p)).collect())));
+    }
+
+    fn fails(&self, why: &str) {
+        self.found.send_modify(|found| {
+            if let Some(stale) = found.staled(why) {
+                *found = Arc::new(stale);
+            }
+        });
+        self.names.send_modify(|names| {
+            if let Some(state) = names.state.staled(why) {
+                *names = Arc::new(Names { services: Arc::clone(&names.services), state });
+            }
+        });
+    }
+}
+
+impl Registry for Led {
+    fn watch(&self, _query: Query) -> watch::Receiver<Arc<Found>> {
+        self.found.subscribe()
+    }
+
+    fn catalog(&self, _query: CatalogQuery) -> Option<watch::Receiver<Arc<Names>>> {
+        Some(self.names.subscribe())
+    }
+
+    fn register(&self, _registration: Registration) -> Option<Registered> {
+        None
+    }
+
+    fn status(&self) -> Status {
+        Status::default()
+    }
+}
+
+fn endpoint(port: u16) -> Endpoint {
+    let address = HostPort { host: "127.0.0.1".into(), port };
+    Endpoint { scheme: Scheme::Http, address, weight: 1, zone: None }
+}
+
+fn query() -> Query {
+    Query { service: "s".into(), tags: Vec::new(), passing_only: true }
+}
+
+const HOLD: Duration = Duration::from_secs(2);
+
+fn policy() -> Policy {
+    let guard = LossGuard { hold: HOLD, ..LossGuard::default() };
+    Policy { loss_guard: Some(guard), stale: StaleConfig::default() }
+}
+
+fn aged(age: Duration) -> Policy {
+    Policy { stale: StaleConfig { max_age: Some(age) }, ..policy() }
+}
+
+fn ports(found: &Found) -> Vec<u16> {
+    found.endpoints.iter().map(|endpoint| endpoint.address.port).collect()
+}
+
+fn held(found: &Found) -> Vec<u16> {
+    found.held.iter().map(|address| address.port).collect()
+}
+
+/// The next set within some seconds.
+async fn next(follower: &mut Follower) -> Arc<Found> {
+    let found = tokio::time::timeout(Duration::from_secs(10), follower.next()).await;
+    found.expect("in time").expect("the registry lives")
+}
+
+/// Ports on which somebody listens, in order, and those who do.
+fn listening(count: usize) -> (Vec<u16>, Vec<TcpListener>) {
+    let mut sockets: Vec<_> =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    sockets.sort_by_key(|socket| socket.local_addr().unwrap().port());
+    (sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect(), sockets)
+}
+
+#[tokio::test]
+async fn what_vanishes_in_bulk_stays_when_it_answers_and_goes_when_it_does_not_or_is_confirmed() {
+    let led = Led::new();
+    let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, None);
+    let mut follower = kept.follow(query(), policy());
+    assert_eq!(next(&mut follower).await.state, State::Pending);
+    let (ports_, mut sockets) = listening(5);
+    led.says(&ports_);
+    assert_eq!(ports(&*next(&mut follower).await), ports_);
+    // Two of them are really gone.
+    sockets.drain(..2);
+    let start = Instant::now();
+    led.says(&ports_[4..]);
+    let first = next(&mut follower).await;
+    assert_eq!((ports(&first), held(&first)), (ports_.clone(), ports_[..4].to_vec()));
+    assert_eq!(first.state, State::Live);
+    let mut last = first;
+    while held(&last).len() > 2 {
+        last = next(&mut follower).await;
+    }
+    assert_eq!((ports(&last), held(&last)), (ports_[2..].to_vec(), ports_[2..4].to_vec()));
+    assert!(start.elapsed() < HOLD);
+    led.says(&[ports_[2], ports_[4]]);
+    assert_eq!(held(&*next(&mut follower).await), [ports_[3]], "named again");
+    let after = next(&mut follower).await;
+    assert_eq!((ports(&after), held(&after)), (vec![ports_[2], ports_[4]], vec![]));
+    assert!(start.elapsed() >= HOLD, "confirmed for the whole hold");
+}
+
+#[tokio::test]
+async fn a_registry_that_comes_back_empty_is_not_believed_at_once_however_few_there_were() {
+    let led = Led::new();
+    let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, None);
+    let mut follower = kept.follow(query(), policy());
+    let (alive, _sockets) = listening(1);
+    led.says(&alive);
+    assert_eq!(ports(&*next(&mut follower).await), alive);
+    led.fails("gone");
+    assert!(matches!(next(&mut follower).await.state, State::Stale { .. }));
+    led.says(&[]);
+    let back = next(&mut follower).await;
+    assert_eq!((ports(&back), held(&back), &back.state), (alive.clone(), alive, &State::Live));
+    assert_eq!(ports(&*next(&mut follower).await), [0u16; 0], "confirmed");
+    led.says(&[1]);
+    assert_eq!(ports(&*next(&mut follower).await), [1]);
+    led.says(&[]);
+    assert_eq!(ports(&*next(&mut follower).await), [0u16; 0], "one of one, and no outage");
+}
+
+#[tokio::test]
+async fn a_snapshot_serves_when_the_registry_fails_or_is_silent_and_gives_way_to_its_first_answer()
+{
+    let folder = tempfile::tempdir().unwrap();
+    snapshot_of(folder.path(), &[1, 2]).await;
+    for fails in [true, false] {
+        let led = Led::new();
+        let store = Store::open(folder.path(), "r");
+        let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, Some(store));
+        let mut follower = kept.follow(query(), policy());
+        let tag = CatalogQuery { tag: None };
+        let mut names = kept.catalog(tag, policy()).expect("it has one");
+        assert_eq!(next(&mut follower).await.state, State::Pending, "nothing is known yet");
+        assert_eq!(kept.status().health, Health::Connecting);
+        let start = Instant::now();
+        if fails {
+            led.fails("connection refused");
+        }
+        let past = next(&mut follower).await;
+        assert_eq!(ports(&past), [1, 2]);
+        let State::Snapshot { reason, since } = &past.state else { panic!("{past:?}") };
+        assert_eq!(reason == "connection refused", fails, "{reason}");
+        assert!(since.elapsed().unwrap() < Duration::from_secs(60));
+        assert_eq!(start.elapsed() >= GRACE, !fails);
+        assert_eq!(kept.status().health, Health::Snapshot);
+        assert_eq!((kept.status().services, kept.status().instances), (1, 2));
+        while names.next().await.expect("it lives").services.len() != 2 {}
+        led.names(&["1", "2", "3"]);
+        let live = next(&mut follower).await;
+        assert_eq!((ports(&live), &live.state), (vec![1, 2, 3], &State::Live));
+        while names.next().await.expect("it lives").services.len() != 3 {}
+        // As a crash: nothing is closed, so the file keeps what the first process wrote.
+    }
+}
+
+/// What a process leaves whose registry named these.
+async fn snapshot_of(folder: &std::path::Path, ports: &[u16]) {
+    let led = Led::new();
+    let store = Store::open(folder, "r");
+    let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, Some(store));
+    let mut follower = kept.follow(query(), policy());
+    let mut names = kept.catalog(CatalogQuery { tag: None }, policy()).expect("it has one");
+    led.names(
+        &ports
+            .iter()
+            .map(u16::to_string)
+            .collect::<Vec<_>>()
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>(),
+    );
+    next(&mut follower).await;
+    names.next().await;
+    kept.close().await;
+    // Those who follow end before the process does, which is no reason to forget.
+    drop((follower, names));
+    kept.close().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_too_old_serves_nobody_and_one_that_becomes_so_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    snapshot_of(folder.path(), &[1]).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let follow = |age: Duration| {
+        let led = Led::new();
+        let store = Store::open(folder.path(), "r");
+        let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, Some(store));
+        led.fails("gone");
+        kept.follow(query(), aged(age))
+    };
+    let mut old = follow(Duration::from_millis(10));
+    assert!(matches!(next(&mut old).await.state, State::Unheard { .. }));
+    let mut ageing = follow(Duration::from_secs(2));
+    let first = next(&mut ageing).await;
+    assert!(matches!(first.state, State::Snapshot { .. }) && ports(&first) == [1], "{first:?}");
+    let last = next(&mut ageing).await;
+    assert!(matches!(last.state, State::Unheard { .. }) && last.endpoints.is_empty(), "{last:?}");
+}
+
+#[tokio::test]
+async fn a_stale_set_serves_for_ever_or_for_as_long_as_it_may() {
+    let led = Led::new();
+    let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, None);
+    let mut follower = kept.follow(query(), aged(Duration::from_millis(500)));
+    let mut for_ever = kept.follow(query(), policy());
+    led.says(&[1]);
+    next(&mut follower).await;
+    led.fails("gone");
+    let stale = next(&mut follower).await;
+    assert_eq!(ports(&stale), [1]);
+    let over = next(&mut follower).await;
+    let State::Stale { reason, .. } = &over.state else { panic!("{over:?}") };
+    assert!(over.endpoints.is_empty() && reason.contains("stale.max_age"), "{reason}");
+    assert_eq!(ports(&*next(&mut for_ever).await), [1]);
+    led.says(&[1]);
+    assert_eq!(ports(&*next(&mut follower).await), [1], "and back");
+}
+
+#[tokio::test]
+async fn without_a_guard_every_answer_is_believed() {
+    let led = Led::new();
+    let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, None);
+    let (alive, _sockets) = listening(9);
+    let mut off = kept.follow(query(), Policy { loss_guard: None, ..policy() });
+    let strict = LossGuard { max_removed: Share::new(0).unwrap(), ..LossGuard::default() };
+    let mut strict = kept.follow(query(), Policy { loss_guard: Some(strict), ..policy() });
+    led.says(&alive);
+    next(&mut off).await;
+    next(&mut strict).await;
+    led.says(&alive[1..]);
+    assert_eq!(ports(&*next(&mut off).await), alive[1..]);
+    assert_eq!(held(&*next(&mut strict).await), alive[..1]);
+}
