@@ -151,9 +151,12 @@ struct Past<T> {
 }
 
 impl<T> Past<T> {
-    fn new((what, taken): (T, SystemTime), stale: StaleConfig) -> Self {
+    fn new((what, taken): (T, SystemTime), stale: StaleConfig, core: &Core) -> Self {
         let serves_for = stale.max_age.unwrap_or(StaleConfig::SNAPSHOT);
-        Self { what, taken, from: Instant::now() + GRACE, serves_for }
+        // Who comes when the registry is known to be away need not wait for it.
+        let is_away = core.shown().values().any(|shown| shown.from_snapshot);
+        let grace = if is_away { Duration::ZERO } else { GRACE };
+        Self { what, taken, from: Instant::now() + grace, serves_for }
     }
 
     /// The state in which it serves a registry in this state; none when it does not, or not yet.

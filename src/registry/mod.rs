@@ -7,6 +7,7 @@
 mod board;
 pub mod consul;
 mod fixed;
+mod gate;
 mod http;
 mod keeper;
 pub mod kept;

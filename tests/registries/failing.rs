@@ -91,7 +91,7 @@ async fn an_agent_that_is_not_there_yet_is_found_when_it_comes() {
 
 #[tokio::test]
 async fn a_wrong_token_is_said_so() {
-    let agent = or_skip!(Consul::guarded().await);
+    let agent = or_skip!(Consul::with_access_control().await);
     agent.register(&service("s", "a", 1)).await;
     live(&mut registry(&agent).watch(query("s")), &["10.0.0.1:1"], SOON).await;
 
@@ -110,7 +110,7 @@ async fn a_wrong_token_is_said_so() {
 
 #[tokio::test]
 async fn a_token_that_was_replaced_is_read_again_when_the_old_one_is_refused() {
-    let agent = or_skip!(Consul::guarded().await);
+    let agent = or_skip!(Consul::with_access_control().await);
     agent.register(&service("s", "a", 1)).await;
     let mut settings = frontgate::registry::consul::Settings::new("test", &agent.url());
     settings.token = Some(frontgate::config::Secret::new("old".into()));

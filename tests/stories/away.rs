@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::gateway::{Gateway, apigateway};
-use super::load::{HEALTH, Load, UPPERCASE};
 use super::support::consul::{Consul, Memory};
+use super::support::load::{HEALTH, Load, UPPERCASE};
 use super::support::wait;
 use super::{Backend, SOON, Scene, addresses, or_skip};
 
@@ -137,7 +137,7 @@ async fn a_gateway_that_starts_before_its_agent_says_so_and_serves_once_it_comes
 
 #[tokio::test]
 async fn a_wrong_token_is_said_once_and_asked_again_seldom() {
-    let agent = or_skip!(Consul::guarded().await);
+    let agent = or_skip!(Consul::with_access_control().await);
     let right = format!("address = \"{}\"", agent.url());
     let config = apigateway(&agent.url()).replace(&right, &format!("{right}\ntoken = \"wrong\""));
     assert!(config.contains("wrong"));

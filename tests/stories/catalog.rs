@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::client::Answer;
 use super::gateway::{Gateway, apigateway};
 use super::rotation::in_agent;
+use super::support::client::Answer;
 use super::support::consul::Consul;
 use super::support::wait;
 use super::{Backend, SOON, or_skip};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::SOON;
 use super::gateway::Gateway;
-use super::load::{HEALTH_OF_ADDSVC, Load, SUM};
+use super::support::load::{HEALTH_OF_ADDSVC, Load, SUM};
 use super::support::wait;
 
 /// An instance is replaced every 20 s.

@@ -9,8 +9,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::SOON;
-use super::client::{Answer, Client};
 use super::process::Process;
+use super::support::client::{Answer, Client};
 use super::support::wait;
 
 /// Bound on a drain that has nothing to wait for.

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::load::{HEALTH, Load, UPPERCASE};
 use super::rotation::{in_agent, passing};
 use super::support::consul::Consul;
+use super::support::load::{HEALTH, Load, UPPERCASE};
 use super::support::wait;
 use super::{Backend, SOON, Scene, addresses, or_skip};
 

@@ -10,9 +10,9 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::client::Client;
 use super::gateway::{Gateway, apigateway};
 use super::or_skip;
+use super::support::client::Client;
 use super::support::consul::Consul;
 
 /// How long a request is worked on: long enough to be caught in the middle.

@@ -8,11 +8,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::real::Real;
 use super::{ports, servers, wait};
 
 /// Bound on an agent's start: it takes 0.3 s alone and some seconds beside others.
@@ -46,7 +47,7 @@ impl Consul {
     }
 
     /// An agent that forgets and asks for a token; `root` may do everything.
-    pub(crate) async fn guarded() -> Option<Self> {
+    pub(crate) async fn with_access_control() -> Option<Self> {
         let acl = r#"acl { enabled = true, default_policy = "deny", tokens { master = "root" } }"#;
         let mut agent = Self::start(Memory::Forgets, Some(acl)).await?;
         agent.token = Some("root".into());
@@ -179,6 +180,152 @@ impl Consul {
     pub(crate) async fn set_check(&self, check: &str, status: &str) {
         let body = serde_json::json!({ "Status": status });
         self.ask("PUT", &format!("/v1/agent/check/update/{check}"), &body).await;
+    }
+}
+
+/// The node of what the suite registers: in the catalog, where no agent looks after it.
+const ELSEWHERE: &str = "elsewhere";
+/// Operations that a transaction takes.
+const TRANSACTION: usize = 64;
+
+impl Consul {
+    async fn transact(&self, operations: &[Value]) {
+        for some in operations.chunks(TRANSACTION) {
+            self.ask("PUT", "/v1/txn", &Value::from(some)).await;
+        }
+    }
+
+    async fn entries(&self, service: &str) -> Vec<Value> {
+        let all = self.ask("GET", &format!("/v1/health/service/{service}"), &Value::Null).await;
+        all.as_array().cloned().unwrap_or_default()
+    }
+}
+
+fn at(entry: &Value) -> String {
+    let service = &entry["Service"];
+    format!("{}:{}", service["Address"].as_str().expect("an address"), service["Port"])
+}
+
+impl Real for Consul {
+    const KIND: &'static str = "consul";
+    const SEEN: Duration = Duration::from_secs(1);
+    const GONE: Option<Duration> = Some(Duration::from_secs(5));
+    const CATALOG: bool = true;
+    const REGISTERS: bool = true;
+
+    async fn start() -> Option<Self> {
+        Self::start(Memory::Keeps, None).await
+    }
+
+    async fn guarded() -> Option<Self> {
+        Self::with_access_control().await
+    }
+
+    fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
+    fn keys(&self, port: u16) -> String {
+        let token = self.token.as_ref().map(|token| format!("\ntoken = \"{token}\""));
+        let token = token.unwrap_or_default();
+        format!("kind = \"consul\"\naddress = \"http://127.0.0.1:{port}\"{token}")
+    }
+
+    fn wrong_keys(&self, port: u16) -> String {
+        format!("kind = \"consul\"\naddress = \"http://127.0.0.1:{port}\"\ntoken = \"wrong\"")
+    }
+
+    async fn put_all(&self, instances: &[(String, SocketAddr)]) {
+        let node = json!({ "Node": ELSEWHERE, "Address": "127.0.0.1", "SkipNodeUpdate": false });
+        self.ask("PUT", "/v1/catalog/register", &node).await;
+        let set = |(service, address): &(String, SocketAddr)| {
+            let id = format!("{service}-{address}");
+            let (host, port) = (address.ip().to_string(), address.port());
+            let service = json!({ "ID": id, "Service": service, "Address": host, "Port": port });
+            json!({ "Service": { "Verb": "set", "Node": ELSEWHERE, "Service": service } })
+        };
+        self.transact(&instances.iter().map(set).collect::<Vec<_>>()).await;
+    }
+
+    async fn put_tagged(&self, service: &str, address: SocketAddr) {
+        let (host, port) = (address.ip().to_string(), address.port());
+        self.register(
+            &json!({ "Name": service, "Address": host, "Port": port, "Tags": ["frontgate"] }),
+        )
+        .await;
+    }
+
+    async fn put_dying(&self, service: &str, address: SocketAddr) {
+        let (host, port) = (address.ip().to_string(), address.port());
+        let check = json!({ "TTL": "2s", "Status": "passing" });
+        let id = format!("dying-{address}");
+        let dying =
+            json!({ "ID": id, "Name": service, "Address": host, "Port": port, "Check": check });
+        self.register(&dying).await;
+    }
+
+    async fn put_garbage(&self, service: &str) {
+        let other = json!({ "scheme": "gopher" });
+        for bad in [
+            json!({ "ID": "portless", "Name": service, "Address": "127.0.0.1" }),
+            json!({ "ID": "odd", "Name": service, "Address": "a b c", "Port": 1 }),
+            json!({ "ID": "old", "Name": service, "Address": "127.0.0.1", "Port": 1, "Meta": other }),
+        ] {
+            self.register(&bad).await;
+        }
+    }
+
+    async fn take_all(&self, instances: &[(String, SocketAddr)]) {
+        let mut transaction = Vec::new();
+        let mut services: Vec<&String> = instances.iter().map(|(service, _)| service).collect();
+        services.dedup();
+        for service in services {
+            let wanted = |entry: &&Value| {
+                instances
+                    .iter()
+                    .any(|(of, address)| of == service && address.to_string() == at(entry))
+            };
+            for entry in self.entries(service).await.iter().filter(wanted) {
+                let id = entry["Service"]["ID"].as_str().expect("an id");
+                if entry["Node"]["Node"] == ELSEWHERE {
+                    let service = json!({ "ID": id, "Service": service });
+                    transaction.push(
+                        json!({ "Service": { "Verb": "delete", "Node": ELSEWHERE, "Service": service } }),
+                    );
+                } else {
+                    self.deregister(id).await;
+                }
+            }
+        }
+        self.transact(&transaction).await;
+    }
+
+    async fn listed(&self, service: &str) -> Vec<String> {
+        let mut all: Vec<_> = self.entries(service).await.iter().map(at).collect();
+        all.sort();
+        all
+    }
+
+    fn kill(&mut self) {
+        Self::kill(self);
+    }
+
+    async fn restart(&mut self) {
+        Self::restart(self).await;
+    }
+
+    async fn restart_empty(&mut self) {
+        Self::kill(self);
+        std::fs::remove_dir_all(self.dir.path().join("data")).ok();
+        Self::restart(self).await;
+    }
+
+    fn freeze(&self) {
+        Self::freeze(self);
+    }
+
+    fn thaw(&self) {
+        Self::thaw(self);
     }
 }
 

@@ -7,10 +7,13 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 pub(crate) mod backend;
+pub(crate) mod client;
 pub(crate) mod consul;
 pub(crate) mod gateway;
+pub(crate) mod load;
 pub(crate) mod peer;
 pub(crate) mod ports;
 pub(crate) mod real;
+pub(crate) mod relay;
 pub(crate) mod servers;
 pub(crate) mod wait;

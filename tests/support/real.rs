@@ -17,6 +17,9 @@ pub(crate) trait Real: Sized + Send {
     /// Whether one can register there.
     const REGISTERS: bool;
 
+    /// Instances of one service that the server bears as it is set up here.
+    const MOST_INSTANCES: usize = 10_000;
+
     /// Starts one that keeps what it knows over a restart; none when it is missing and tests may skip.
     async fn start() -> Option<Self>;
 

@@ -45,13 +45,14 @@ impl Poll {
         self.index = 0;
     }
 
-    /// Waits until a question may be asked: while the agent is away, and after failures and fast answers.
+    /// Waits until a question may be asked: while the agent is away or refuses, and after failures and fast answers.
     pub(super) async fn ready(&mut self, pulse: &Pulse) {
         if pulse.is_lost() {
             pulse.back().await;
             self.pace.hurry();
         }
         self.pace.ready().await;
+        pulse.gate.turn().await;
     }
 
     /// Asks once. The first question, and the first after a failure, is answered at once; others when something
@@ -67,8 +68,16 @@ impl Poll {
             }
         };
         match result {
-            Ok(answer) => Ok(self.took(answer)),
-            Err(trouble) => Err(self.failed(trouble, pulse)),
+            Ok(answer) => {
+                pulse.gate.open();
+                Ok(self.took(answer))
+            }
+            Err(trouble) => {
+                if !matches!(trouble, Trouble::Away(_)) {
+                    pulse.gate.close();
+                }
+                Err(self.failed(trouble, pulse))
+            }
         }
     }
 

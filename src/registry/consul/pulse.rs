@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::Core;
+use crate::registry::gate::Gate;
 use crate::registry::http::Serial;
 use crate::registry::trouble::Trouble;
 
@@ -27,11 +28,18 @@ pub(super) struct Pulse {
     /// How often another agent than before may have answered.
     life: watch::Sender<u64>,
     doubt: Notify,
+    /// Whether queries may ask all together.
+    pub(super) gate: Gate,
 }
 
 impl Pulse {
     pub(super) fn new() -> Self {
-        Self { lost: watch::Sender::new(None), life: watch::Sender::new(0), doubt: Notify::new() }
+        Self {
+            lost: watch::Sender::new(None),
+            life: watch::Sender::new(0),
+            doubt: Notify::new(),
+            gate: Gate::default(),
+        }
     }
 
     pub(super) fn is_lost(&self) -> bool {

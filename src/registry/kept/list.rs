@@ -32,7 +32,7 @@ impl NamesFollower {
         Self {
             heard: Arc::new(Names::pending()),
             shown: None,
-            past: past.map(|past| Past::new(past, policy.stale)),
+            past: past.map(|past| Past::new(past, policy.stale, &core)),
             guard: Guard::new(policy.loss_guard),
             place: Place::new(&core),
             core,

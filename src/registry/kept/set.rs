@@ -42,7 +42,7 @@ impl Follower {
         Self {
             heard: Arc::new(Found::pending()),
             shown: None,
-            past: past.map(|past| Past::new(past, policy.stale)),
+            past: past.map(|past| Past::new(past, policy.stale, &core)),
             guard: Guard::new(policy.loss_guard),
             probes: JoinSet::new(),
             next_probe: None,
