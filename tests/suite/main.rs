@@ -12,6 +12,7 @@ mod coming;
 mod front;
 mod losing;
 mod many;
+mod measure;
 mod outage;
 mod own;
 mod refused;
@@ -37,7 +38,17 @@ macro_rules! suite {
             suite!(@theme Server, own::registers_itself);
             suite!(@theme Server, refused::wrong_credentials);
             suite!(@theme Server, rolling::all_are_replaced);
+            suite!(@measured Server, delay, idle, rolling);
         })*
+    };
+    (@measured $server:ident, $($test:ident),*) => {
+        mod measure {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "measures, and takes minutes"]
+            async fn $test() {
+                Box::pin(crate::measure::$test::<super::$server>()).await;
+            })*
+        }
     };
     (@theme $server:ident, $($theme:ident :: $test:ident),*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]

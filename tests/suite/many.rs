@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::front::{Setting, backend, seen};
+use super::front::{Front, Setting, backend, seen};
 use super::or_skip;
 use super::support::real::Real;
 use super::support::wait;
@@ -13,9 +13,8 @@ const FOUND: Duration = Duration::from_secs(60);
 
 pub(crate) async fn ten_thousand_instances<R: Real>() {
     let real = or_skip!(R::start().await);
-    let some: Vec<(String, SocketAddr)> = (0..R::MOST_INSTANCES)
-        .map(|n| ("orders".to_owned(), SocketAddr::from(([127, 1, (n >> 8) as u8, n as u8], 9))))
-        .collect();
+    let some: Vec<(String, SocketAddr)> =
+        (0..R::MOST_INSTANCES).map(|n| ("orders".to_owned(), address(n))).collect();
     real.put_all(&some).await;
     let start = Instant::now();
     let front = Setting::before(&real).start().await;
@@ -38,15 +37,21 @@ pub(crate) async fn ten_thousand_instances<R: Real>() {
     eprintln!("{}: {} KiB", R::KIND, front.gateway.memory("VmRSS"));
 }
 
-pub(crate) async fn a_thousand_services<R: Real>() {
-    let real = or_skip!(R::start().await);
-    let name = |n: usize| format!("service-{n:04}");
-    let address = |n: usize| SocketAddr::from(([127, 1, (n >> 8) as u8, n as u8], 9));
+fn name(number: usize) -> String {
+    format!("service-{number:04}")
+}
+
+fn address(number: usize) -> SocketAddr {
+    SocketAddr::from(([127, 1, (number >> 8) as u8, number as u8], 9))
+}
+
+/// A gateway before a thousand services, all of them found.
+pub(crate) async fn a_thousand<R: Real>(real: &R) -> Front {
     let all: Vec<_> = (0..1000).map(|n| (name(n), address(n))).collect();
     real.put_all(&all).await;
     let services = (0..1000).map(|n| (name(n), real.service_keys(&name(n)))).collect();
     let start = Instant::now();
-    let front = Setting::before(&real).services(services).start().await;
+    let front = Setting::before(real).services(services).start().await;
     wait::until("all are found", FOUND + seen::<R>(), async || {
         let shown = &front.shown("/registries").await["registries"][0];
         let whole = shown["services"] == 1000 && shown["instances"] == 1000;
@@ -54,6 +59,12 @@ pub(crate) async fn a_thousand_services<R: Real>() {
     })
     .await;
     eprintln!("{}: 1000 services found in {:?}", R::KIND, start.elapsed());
+    front
+}
+
+pub(crate) async fn a_thousand_services<R: Real>() {
+    let real = or_skip!(R::start().await);
+    let front = a_thousand(&real).await;
     let one = backend().await;
     for n in [0, 500, 999] {
         let start = Instant::now();

@@ -12,12 +12,17 @@ const INSTANCES: usize = 20;
 const DRAIN: Duration = Duration::from_millis(500);
 
 pub(crate) async fn all_are_replaced<R: Real>() {
+    replaced::<R>(8).await;
+}
+
+/// With so many clients, each of which asks fifty times a second.
+pub(crate) async fn replaced<R: Real>(clients: usize) {
     let real = or_skip!(R::start().await);
     let front = Setting::before(&real).start().await;
     let mut all = backends(INSTANCES).await;
     real.put_all(&orders(&all)).await;
     front.has(&addresses(&all), seen::<R>()).await;
-    let load = front.load(8);
+    let load = front.load(clients);
     for _ in 0..INSTANCES {
         let new = backend().await;
         real.put("orders", new.address()).await;
