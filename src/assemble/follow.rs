@@ -100,7 +100,8 @@ impl Following {
         let table = Arc::clone(&world.table.borrow());
         let mut before = std::mem::take(&mut self.watches);
         for service in &table.services {
-            let Where::Registry { registry, name, tags, passing_only } = &service.config.found
+            let Where::Registry { registry, name, tags, passing_only, lookup } =
+                &service.config.found
             else {
                 continue;
             };
@@ -114,6 +115,7 @@ impl Following {
                         service: name.clone(),
                         tags: tags.clone(),
                         passing_only: *passing_only,
+                        lookup: *lookup,
                     };
                     let found = world.registries[*registry].follow(query, policy(&service.config));
                     let follow = follow_service(Arc::clone(world), Arc::clone(service), found);

@@ -14,8 +14,13 @@ use crate::demo::{Backend, Sample};
 use crate::registry::{Fixed, Registry};
 
 /// The embedded registry's kind: what the demo's configuration names, and no other may.
-const EMBEDDED: KindInfo =
-    KindInfo { name: "demo", about: "held in memory by the demo", keys: &[], check: None };
+const EMBEDDED: KindInfo = KindInfo {
+    name: "demo",
+    about: "held in memory by the demo",
+    keys: &[],
+    check: None,
+    names_only: false,
+};
 /// Instances of each sample.
 const INSTANCES: usize = 2;
 /// Between two replacements of an instance: often enough to be seen, seldom enough to be followed.

@@ -11,7 +11,13 @@ use crate::config::{KindInfo, Kinds, Place};
 
 const KINDS: Kinds<'_> = Kinds {
     registries: &[],
-    balancers: &[KindInfo { name: "round_robin", about: "", keys: &[], check: None }],
+    balancers: &[KindInfo {
+        name: "round_robin",
+        about: "",
+        keys: &[],
+        check: None,
+        names_only: false,
+    }],
 };
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::files::Files;
-use super::kind::Kinds;
+use super::kind::{KindInfo, Kinds};
 use super::model::{Config, LogConfig, LogFormat, LogTarget, RouteConfig, SHUTDOWN_GRACE};
 use super::problem::{Problems, suggest};
 use super::source::Place;
@@ -23,6 +23,8 @@ pub(super) struct Scope<'a> {
     pub(super) listeners: Vec<String>,
     /// By index.
     pub(super) registries: Vec<String>,
+    /// By name: those whose table is good enough to tell.
+    pub(super) registry_kinds: Vec<(String, KindInfo)>,
     pub(super) route_defaults: Option<&'a Node>,
     pub(super) service_defaults: Option<&'a Node>,
 }
@@ -47,6 +49,22 @@ impl Scope<'_> {
             table.problem_at(&place, message, hint.unwrap_or_else(|| self.registries_hint()));
         }
         found
+    }
+
+    /// What a registry is, when its table says.
+    pub(super) fn kind(&self, registry: usize) -> Option<&KindInfo> {
+        let name = self.registries.get(registry)?;
+        self.registry_kinds.iter().find(|(known, _)| known == name).map(|(_, kind)| kind)
+    }
+
+    /// The index of the registry that a key names, as long as it can do `what`: more than finding one name.
+    pub(super) fn registry_of_more(&self, table: &mut Table<'_>, what: &str) -> Option<usize> {
+        let found = self.registry(table)?;
+        if let Some(kind) = self.kind(found).filter(|kind| kind.names_only) {
+            let message = format!("a registry of the kind `{}` {what}", kind.name);
+            table.problem("registry", message, "it finds the instances of a name, nothing else");
+        }
+        Some(found)
     }
 
     /// What to say when a registry is needed and it is not clear which.
@@ -81,6 +99,7 @@ pub(super) fn check(
         kinds,
         listeners: names(main, "listen"),
         registries: names(main, "registry"),
+        registry_kinds: registries::kinds(&config.registries, kinds),
         route_defaults: defaults(main, "route", &routes::NOT_INHERITED, problems),
         service_defaults: defaults(main, "service", &services::NOT_INHERITED, problems),
     };

@@ -25,12 +25,18 @@ pub struct Kind<B> {
 impl<B> Kind<B> {
     /// What a configuration must know of it.
     pub const fn info(&self) -> KindInfo {
-        KindInfo { name: self.name, about: self.about, keys: self.keys, check: None }
+        KindInfo {
+            name: self.name,
+            about: self.about,
+            keys: self.keys,
+            check: None,
+            names_only: false,
+        }
     }
 
     /// The same, with a reader of its section that reports every problem and starts nothing.
     pub const fn checked(&self, check: fn(&mut Table<'_>)) -> KindInfo {
-        KindInfo { name: self.name, about: self.about, keys: self.keys, check: Some(check) }
+        KindInfo { check: Some(check), ..self.info() }
     }
 }
 
@@ -45,6 +51,16 @@ pub struct KindInfo {
     pub keys: &'static [Key],
     /// Reads its section only to report problems. Without one each key is checked by its shape.
     pub check: Option<fn(&mut Table<'_>)>,
+    /// Whether a registry of it is asked for one name and knows nothing else: no tags, no catalog, no registering. How
+    /// it is asked is said by `dns` and `port` of a service.
+    pub names_only: bool,
+}
+
+impl KindInfo {
+    /// The same, of a kind that is asked for one name and knows nothing else.
+    pub const fn of_names_only(self) -> Self {
+        Self { names_only: true, ..self }
+    }
 }
 
 /// The kinds that a configuration may name.

@@ -7,6 +7,7 @@ mod check;
 mod files;
 mod headers;
 mod listeners;
+mod lookup;
 mod paths;
 mod policies;
 mod registries;

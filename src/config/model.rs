@@ -294,6 +294,21 @@ pub enum Found {
         tags: Vec<String>,
         /// Only instances whose checks pass.
         passing_only: bool,
+        /// How DNS is asked.
+        lookup: Lookup,
+    },
+}
+
+/// `dns` and `port` of a service: what DNS is asked about its name. Means nothing to other registries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lookup {
+    /// SRV records, which say where and with which ports.
+    #[default]
+    Srv,
+    /// Addresses.
+    Host {
+        /// Where each of them listens.
+        port: u16,
     },
 }
 

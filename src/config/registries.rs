@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::check::{Scope, named};
-use super::kind::{COMMON, Kinds, Section};
+use super::kind::{COMMON, KindInfo, Kinds, Section};
 use super::model::{CatalogConfig, HostPort, PathPattern, RegistrationConfig, RegistryConfig};
 use super::problem::{Problems, suggest};
 use super::table::Table;
@@ -19,6 +19,15 @@ pub(super) fn registries(
         .into_iter()
         .filter_map(|entry| registry(entry, kinds, problems))
         .collect()
+}
+
+/// What each of them is, by name.
+pub(super) fn kinds(registries: &[RegistryConfig], kinds: &Kinds<'_>) -> Vec<(String, KindInfo)> {
+    let kind = |registry: &RegistryConfig| {
+        let found = kinds.registries.iter().find(|kind| kind.name == registry.section.kind);
+        found.map(|kind| (registry.name.clone(), *kind))
+    };
+    registries.iter().filter_map(kind).collect()
 }
 
 fn registry(entry: &Entry, kinds: &Kinds<'_>, problems: &mut Problems) -> Option<RegistryConfig> {
@@ -58,7 +67,7 @@ pub(super) fn catalogs(
         let title = format!("[catalog.{}]", entry.key);
         let mut table = Table::new(title, schema::CATALOG, vec![&entry.value], problems);
         table.reject_unknown(&[]);
-        let registry = scope.registry(&mut table);
+        let registry = scope.registry_of_more(&mut table, "has no list of its services");
         let path = catalog_path(&mut table);
         let tag = table.text("tag");
         let exclude = table.strings("exclude").unwrap_or_default();
@@ -112,7 +121,7 @@ pub(super) fn registrations(
         let title = format!("[register.{}]", entry.key);
         let mut table = Table::new(title, schema::REGISTER, vec![&entry.value], problems);
         table.reject_unknown(&[]);
-        let registry = scope.registry(&mut table);
+        let registry = scope.registry_of_more(&mut table, "lets nobody register");
         let name = table.required("name").map(|(name, _)| name);
         if name.as_deref() == Some("") {
             table.problem("name", "`name` is empty", None);

@@ -137,6 +137,8 @@ pub const SERVICE: &[Key] = &[
     Key::new("name", "string", "", "name in the registry; default: the table's own"),
     Key::new("tags", "list of strings", "[]", "every tag must be present"),
     Key::new("passing_only", "boolean", "true", "only instances whose checks pass"),
+    Key::new("dns", "string", "\"srv\"", "of a DNS registry: srv · host (addresses, with `port`)"),
+    Key::new("port", "integer", "", "where the addresses of `dns = \"host\"` listen"),
     Key::new(
         "endpoints",
         "list",

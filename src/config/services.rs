@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::check::Scope;
 use super::model::{
-    BALANCE, CONNECT_TIMEOUT, Endpoint, Found, HostPort, LossGuard, PoolConfig, RouteConfig,
-    Scheme, ServiceConfig, StaleConfig,
+    BALANCE, CONNECT_TIMEOUT, Endpoint, Found, HostPort, Lookup, LossGuard, PoolConfig,
+    RouteConfig, Scheme, ServiceConfig, StaleConfig,
 };
 use super::problem::{Problems, suggest};
 use super::routes::Checked;
 use super::source::Place;
 use super::table::Table;
 use super::tree::{Entry, Node, Value};
-use super::{kind, policies, schema};
+use super::{kind, lookup, policies, schema};
 
 /// What every service says for itself.
 pub(super) const NOT_INHERITED: [&str; 2] = ["name", "endpoints"];
@@ -119,7 +119,9 @@ pub(super) fn of_catalog(scope: &Scope<'_>, problems: &mut Problems) -> ServiceC
     let mut service = policies(&mut table, scope);
     let tags = table.strings("tags").unwrap_or_default();
     let passing_only = table.flag("passing_only").unwrap_or(true);
-    service.found = Found::Registry { registry: 0, name: String::new(), tags, passing_only };
+    let lookup = lookup::inherited(&mut table);
+    service.found =
+        Found::Registry { registry: 0, name: String::new(), tags, passing_only, lookup };
     service
 }
 
@@ -139,6 +141,7 @@ fn plain() -> ServiceConfig {
             name: String::new(),
             tags: Vec::new(),
             passing_only: true,
+            lookup: Lookup::default(),
         },
         balance: BALANCE.to_owned(),
         connect_timeout: CONNECT_TIMEOUT,
@@ -191,7 +194,8 @@ fn registered(table: &mut Table<'_>, entry: &Entry, scope: &Scope<'_>) -> Found 
         let passing_only = table.flag("passing_only").unwrap_or(true);
         if let Some(registry) = scope.registry(table) {
             let name = name.unwrap_or_else(|| entry.key.clone());
-            return Found::Registry { registry, name, tags, passing_only };
+            let lookup = lookup::read(table, scope, registry);
+            return Found::Registry { registry, name, tags, passing_only, lookup };
         }
     } else {
         let message = format!("{} needs `endpoints` or `registry`", table.title());
@@ -201,7 +205,7 @@ fn registered(table: &mut Table<'_>, entry: &Entry, scope: &Scope<'_>) -> Found 
 }
 
 fn written(table: &mut Table<'_>) -> Found {
-    for key in ["registry", "name", "tags", "passing_only"] {
+    for key in ["registry", "name", "tags", "passing_only", "dns", "port"] {
         if table.own(key).is_some() {
             let message = format!("`{key}` means nothing beside `endpoints`");
             table.problem(key, message, "an instance is written or found in a registry, not both");

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use super::kind::Section;
 use super::model::{
     CatalogConfig, Condition, Config, Endpoint, Found, HeaderEdits, HostPattern, ListenerConfig,
-    LogFormat, LogTarget, PathPattern, PathRewrite, RegistrationConfig, RouteConfig, Segment,
-    ServiceConfig,
+    LogFormat, LogTarget, Lookup, PathPattern, PathRewrite, RegistrationConfig, RouteConfig,
+    Segment, ServiceConfig,
 };
 use super::tree::{self, Node};
 use super::units::{show_duration, show_share, show_size};
@@ -155,11 +155,15 @@ fn service<'a>(service: &ServiceConfig, registry: &dyn Fn(usize) -> Option<&'a s
     });
     match &service.found {
         Found::Written(list) => shown["endpoints"] = list.iter().map(endpoint).collect(),
-        Found::Registry { registry: index, name, tags, passing_only } => {
+        Found::Registry { registry: index, name, tags, passing_only, lookup } => {
             shown["registry"] = registry(*index).into();
             shown["name"] = name.as_str().into();
             shown["tags"] = tags.as_slice().into();
             shown["passing_only"] = (*passing_only).into();
+            if let Lookup::Host { port } = lookup {
+                shown["dns"] = "host".into();
+                shown["port"] = (*port).into();
+            }
         }
     }
     shown

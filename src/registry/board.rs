@@ -160,6 +160,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::registry::Lookup;
 
     #[derive(Default)]
     struct Written(BTreeMap<String, Vec<Entry>>);
@@ -175,7 +176,7 @@ mod tests {
     }
 
     fn query(service: &str) -> Query {
-        Query { service: service.into(), tags: Vec::new(), passing_only: true }
+        Query { service: service.into(), tags: Vec::new(), passing_only: true, lookup: Lookup::Srv }
     }
 
     fn put(board: &Board<Written>, service: &str, values: &[&str]) -> usize {

@@ -84,7 +84,7 @@ impl Registry for Fixed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::{HostPort, Scheme};
+    use crate::config::model::{HostPort, Lookup, Scheme};
 
     fn endpoint(port: u16) -> Endpoint {
         let address = HostPort { host: "127.0.0.1".into(), port };
@@ -94,7 +94,12 @@ mod tests {
     #[test]
     fn a_written_set_is_live_at_once_and_replaced_whole() {
         let registry = Fixed::default();
-        let query = Query { service: "a".into(), tags: Vec::new(), passing_only: true };
+        let query = Query {
+            service: "a".into(),
+            tags: Vec::new(),
+            passing_only: true,
+            lookup: Lookup::Srv,
+        };
         let mut found = registry.watch(query);
         assert_eq!(**found.borrow(), Found::live(Vec::new()));
         registry.set("a", vec![endpoint(2), endpoint(1), endpoint(2)]);

@@ -27,6 +27,7 @@ use tokio::sync::watch;
 pub use fixed::Fixed;
 pub use kept::Kept;
 
+pub use crate::config::model::Lookup;
 use crate::config::model::{Endpoint, HostPort};
 use crate::config::{Kind, KindInfo, Problems, Secret, Section, Table};
 
@@ -84,6 +85,8 @@ pub struct Query {
     pub tags: Vec<String>,
     /// Only instances whose checks pass.
     pub passing_only: bool,
+    /// What DNS is asked about the name; other registries do not look at it.
+    pub lookup: Lookup,
 }
 
 /// A service's complete set of instances.

@@ -127,7 +127,8 @@ pub(crate) fn status() -> Status {
 
 /// The whole once its catalog is routed and its services are found.
 pub(crate) async fn world() -> Whole {
-    let shown = KindInfo { name: "shown", about: "for tests", keys: &[], check: None };
+    let shown =
+        KindInfo { name: "shown", about: "for tests", keys: &[], check: None, names_only: false };
     let kinds = Kinds { registries: &[shown], ..assemble::KINDS };
     let loaded = parse(Path::new("frontgate.toml"), CONFIG, &kinds).unwrap();
     let main = Shown::new(status(), false);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use frontgate::registry::{Health, Query, Registry, State};
+use frontgate::registry::{Health, Lookup, Query, Registry, State};
 use serde_json::json;
 
 use super::support::consul::Consul;
@@ -103,7 +103,7 @@ async fn every_tag_is_asked_for_and_a_warning_serves_only_without_passing_only()
     let registry = registry(&agent);
     let tagged = |tags: &[&str], passing_only| {
         let tags = tags.iter().map(|&tag| tag.to_owned()).collect();
-        registry.watch(Query { service: "s".into(), tags, passing_only })
+        registry.watch(Query { service: "s".into(), tags, passing_only, lookup: Lookup::Srv })
     };
     live(&mut tagged(&["v1", "blue"], true), &["10.0.0.1:1"], SOON).await;
     live(&mut tagged(&["über/1"], true), &["10.0.0.1:1"], SOON).await;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frontgate::registry::consul::{Consul, Settings};
-use frontgate::registry::{Found, Query, State};
+use frontgate::registry::{Found, Lookup, Query, State};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -34,7 +34,7 @@ fn registry(agent: &support::consul::Consul) -> Consul {
 
 /// All passing instances of a service.
 fn query(service: &str) -> Query {
-    Query { service: service.into(), tags: Vec::new(), passing_only: true }
+    Query { service: service.into(), tags: Vec::new(), passing_only: true, lookup: Lookup::Srv }
 }
 
 /// A service with a TTL check called `<id>-alive` that starts as passing.

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use tokio::sync::watch;
 
 use super::*;
-use crate::config::model::{Endpoint, HostPort, Scheme, Share};
+use crate::config::model::{Endpoint, HostPort, Lookup, Scheme, Share};
 use crate::registry::{Found, Names};
 
 /// A registry that says what it is told to.
@@ -72,7 +72,7 @@ fn endpoint(port: u16) -> Endpoint {
 }
 
 fn query() -> Query {
-    Query { service: "s".into(), tags: Vec::new(), passing_only: true }
+    Query { service: "s".into(), tags: Vec::new(), passing_only: true, lookup: Lookup::Srv }
 }
 
 const HOLD: Duration = Duration::from_secs(2);

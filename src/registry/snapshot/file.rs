@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use crate::config::model::{Endpoint, HostPort, Scheme};
+use crate::config::model::{Endpoint, HostPort, Lookup, Scheme};
 use crate::registry::trouble::encode;
 use crate::registry::value::host;
 use crate::registry::{CatalogQuery, Query};
@@ -46,6 +46,8 @@ struct SetLine {
     service: String,
     tags: Vec<String>,
     passing_only: bool,
+    /// Of a lookup of addresses.
+    port: Option<u16>,
     /// Milliseconds since 1970.
     confirmed: Option<u64>,
     instances: Vec<InstanceLine>,
@@ -136,15 +138,27 @@ fn checksum(body: &[u8]) -> String {
 
 impl SetLine {
     fn of(saved: Saved<Query, Endpoint>) -> Self {
-        let Query { service, tags, passing_only } = saved.question;
+        let Query { service, tags, passing_only, lookup } = saved.question;
+        let port = match lookup {
+            Lookup::Srv => None,
+            Lookup::Host { port } => Some(port),
+        };
         let instances = saved.what.into_iter().map(InstanceLine::of).collect();
-        Self { service, tags, passing_only, confirmed: saved.confirmed.map(millis), instances }
+        Self {
+            service,
+            tags,
+            passing_only,
+            port,
+            confirmed: saved.confirmed.map(millis),
+            instances,
+        }
     }
 
     fn saved(self, modified: SystemTime) -> Result<Saved<Query, Endpoint>, String> {
-        let Self { service, tags, passing_only, confirmed, instances } = self;
+        let Self { service, tags, passing_only, port, confirmed, instances } = self;
+        let lookup = port.map_or(Lookup::Srv, |port| Lookup::Host { port });
         Ok(Saved {
-            question: Query { service, tags, passing_only },
+            question: Query { service, tags, passing_only, lookup },
             what: instances.into_iter().map(InstanceLine::endpoint).collect::<Result<_, _>>()?,
             confirmed: Some(confirmed.map_or(modified, time)),
         })
@@ -203,8 +217,12 @@ mod tests {
             weight: 3,
             zone: zone.map(str::to_owned),
         };
-        let question =
-            Query { service: "a/b \"c\"".into(), tags: vec!["v2".into()], passing_only: false };
+        let question = Query {
+            service: "a/b \"c\"".into(),
+            tags: vec!["v2".into()],
+            passing_only: false,
+            lookup: Lookup::Host { port: 7 },
+        };
         let confirmed = Some(UNIX_EPOCH + Duration::from_millis(1_234_567));
         Contents {
             sets: vec![Saved {
@@ -257,7 +275,7 @@ mod tests {
             fs::write(&path, &good[..at]).unwrap();
             assert!(read(&path).is_err(), "cut after {at} bytes, and nobody noticed");
         }
-        let body = br#"{"sets":[{"service":"a","tags":[],"passing_only":true,"confirmed":null,"instances":[{"host":"a b","port":1,"weight":1,"zone":null}]}],"names":[]}"#;
+        let body = br#"{"sets":[{"service":"a","tags":[],"passing_only":true,"port":null,"confirmed":null,"instances":[{"host":"a b","port":1,"weight":1,"zone":null}]}],"names":[]}"#;
         let text = [format!("{OPENING}{}\n", checksum(body)).as_bytes(), body].concat();
         fs::write(&path, text).unwrap();
         assert_eq!(read(&path).unwrap_err(), "`a b` is no address");

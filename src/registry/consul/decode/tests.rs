@@ -1,7 +1,8 @@
 use super::*;
+use crate::registry::Lookup;
 
 fn query() -> Query {
-    Query { service: "orders".into(), tags: Vec::new(), passing_only: true }
+    Query { service: "orders".into(), tags: Vec::new(), passing_only: true, lookup: Lookup::Srv }
 }
 
 fn found(body: &str) -> Decoded {

@@ -1,0 +1,74 @@
+//! `dns` and `port` of a service.
+
+use super::check::Scope;
+use super::kind::KindInfo;
+use super::model::Lookup;
+use super::problem::suggest;
+use super::table::Table;
+
+/// What DNS is asked about a service of this registry. What another registry could not know is a problem where the
+/// service itself writes it; inherited, it means those services that stand in DNS.
+pub(super) fn read(table: &mut Table<'_>, scope: &Scope<'_>, registry: usize) -> Lookup {
+    let lookup = written(table);
+    let Some(kind) = scope.kind(registry) else { return lookup };
+    if !kind.names_only {
+        foreign(table, kind, lookup);
+        return Lookup::Srv;
+    }
+    if table.own("tags").is_some() && table.strings("tags").is_some_and(|tags| !tags.is_empty()) {
+        let message = format!("a registry of the kind `{}` knows no tags", kind.name);
+        table.problem("tags", message, "the name alone says which instances");
+    }
+    lookup
+}
+
+/// The same for services without a table of their own. Each default may stand alone: a service may write the other.
+pub(super) fn inherited(table: &mut Table<'_>) -> Lookup {
+    let port = port(table);
+    match table.text("dns").as_deref() {
+        Some("host") => port.map_or(Lookup::Srv, |port| Lookup::Host { port }),
+        _ => Lookup::Srv,
+    }
+}
+
+fn port(table: &mut Table<'_>) -> Option<u16> {
+    let port = table.count("port", 1)?;
+    let narrow = u16::try_from(port).ok();
+    if narrow.is_none() {
+        table.problem("port", "`port` must be 1 to 65535", None);
+    }
+    narrow
+}
+
+fn written(table: &mut Table<'_>) -> Lookup {
+    let port = port(table);
+    let dns = table.text("dns");
+    match dns.as_deref() {
+        Some("host") => {
+            if !table.has("port") {
+                let message = "`dns = \"host\"` needs `port`";
+                table.problem("dns", message, "addresses come without one, like port = 8080");
+            }
+            Lookup::Host { port: port.unwrap_or(1) }
+        }
+        Some("srv") | None => {
+            if table.own("port").is_some() {
+                let message = "`port` means nothing beside SRV records, which hold their own";
+                table.problem("port", message, "dns = \"host\" asks for addresses");
+            }
+            Lookup::Srv
+        }
+        Some(other) => {
+            let hint = suggest(other, ["srv", "host"]);
+            table.problem("dns", format!("`dns` has no `{other}`"), hint);
+            Lookup::Srv
+        }
+    }
+}
+
+fn foreign(table: &mut Table<'_>, kind: &KindInfo, lookup: Lookup) {
+    if table.own("dns").is_some() && lookup != Lookup::Srv {
+        let message = format!("`dns` means nothing to a registry of the kind `{}`", kind.name);
+        table.problem("dns", message, "only one of the kind `dns` is asked over DNS");
+    }
+}
