@@ -78,6 +78,11 @@ impl Consul {
         SocketAddr::from(([127, 0, 0, 1], self.ports[0]))
     }
 
+    /// `127.0.0.1:port` of its DNS interface.
+    pub(crate) fn dns(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.ports[1]))
+    }
+
     /// `http://127.0.0.1:port`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address())
