@@ -8,7 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use frontgate::assemble::{self, KINDS};
-use frontgate::config::model::{Condition, Config, Found, HostPattern, PathPattern, PathRewrite};
+use frontgate::config::model::{
+    Condition, Config, Found, HostPattern, Lookup, PathPattern, PathRewrite,
+};
 use frontgate::config::{self, Error, Loaded};
 
 fn samples(folder: &str) -> Vec<PathBuf> {
@@ -200,6 +202,23 @@ fn a_service_without_a_table_is_found_in_the_only_registry() {
     assert_eq!(name, "orders");
     assert_eq!(config.routes[0].paths, [PathPattern::Prefix(Vec::new())], "every path");
     assert_eq!(config.routes[0].name, "/*");
+}
+
+#[test]
+fn what_dns_is_asked_is_inherited_and_stays_with_services_in_dns() {
+    let Loaded { config, .. } = good("dns.toml");
+    let lookup = |name: &str| match &service(&config, name).found {
+        Found::Registry { lookup, .. } => *lookup,
+        Found::Written(_) => panic!("{name} is in a registry"),
+    };
+    assert_eq!(lookup("inherits"), Lookup::Host { port: 8080 });
+    assert_eq!(lookup("records"), Lookup::Srv);
+    assert_eq!(lookup("other"), Lookup::Host { port: 81 });
+    assert_eq!(lookup("elsewhere"), Lookup::Srv);
+    assert_eq!(lookup("untabled"), Lookup::Host { port: 8080 });
+    let shown = config::show(&config);
+    assert_eq!(shown["service"]["other"]["dns"], "host");
+    assert_eq!(shown["service"]["other"]["port"], 81);
 }
 
 #[test]

@@ -9,12 +9,12 @@ use super::table::Table;
 /// What DNS is asked about a service of this registry. What another registry could not know is a problem where the
 /// service itself writes it; inherited, it means those services that stand in DNS.
 pub(super) fn read(table: &mut Table<'_>, scope: &Scope<'_>, registry: usize) -> Lookup {
-    let lookup = written(table);
-    let Some(kind) = scope.kind(registry) else { return lookup };
+    let Some(kind) = scope.kind(registry) else { return written(table) };
     if !kind.names_only {
-        foreign(table, kind, lookup);
+        foreign(table, kind);
         return Lookup::Srv;
     }
+    let lookup = written(table);
     if table.own("tags").is_some() && table.strings("tags").is_some_and(|tags| !tags.is_empty()) {
         let message = format!("a registry of the kind `{}` knows no tags", kind.name);
         table.problem("tags", message, "the name alone says which instances");
@@ -66,9 +66,14 @@ fn written(table: &mut Table<'_>) -> Lookup {
     }
 }
 
-fn foreign(table: &mut Table<'_>, kind: &KindInfo, lookup: Lookup) {
-    if table.own("dns").is_some() && lookup != Lookup::Srv {
-        let message = format!("`dns` means nothing to a registry of the kind `{}`", kind.name);
-        table.problem("dns", message, "only one of the kind `dns` is asked over DNS");
+fn foreign(table: &mut Table<'_>, kind: &KindInfo) {
+    // The default may stand anywhere.
+    let asked = table.own("dns").is_some() && table.text("dns").is_some_and(|dns| dns != "srv");
+    for (key, is_wrong) in [("dns", asked), ("port", table.own("port").is_some())] {
+        if is_wrong {
+            let message =
+                format!("`{key}` means nothing to a registry of the kind `{}`", kind.name);
+            table.problem(key, message, "only one of the kind `dns` is asked over DNS");
+        }
     }
 }

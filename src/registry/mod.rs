@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "for the kinds to come")]
 mod board;
 pub mod consul;
+pub mod dns;
 mod fixed;
 mod gate;
 mod http;
@@ -32,12 +33,20 @@ use crate::config::model::{Endpoint, HostPort};
 use crate::config::{Kind, KindInfo, Problems, Secret, Section, Table};
 
 /// Every kind of registry that a config may name.
-pub const KINDS: &[Kind<Build>] = &[Kind {
-    name: "consul",
-    about: "Consul: blocking queries on the health endpoint, its catalog, registering with an agent",
-    keys: consul::KEYS,
-    build: Build { check: consul::check, open: consul::open },
-}];
+pub const KINDS: &[Kind<Build>] = &[
+    Kind {
+        name: "consul",
+        about: "Consul: blocking queries on the health endpoint, its catalog, registering with an agent",
+        keys: consul::KEYS,
+        build: Build { check: consul::check, open: consul::open },
+    },
+    Kind {
+        name: "dns",
+        about: "DNS: SRV records or addresses, looked up again when their time is over",
+        keys: dns::KEYS,
+        build: Build { check: dns::check, open: dns::open },
+    },
+];
 
 /// How a kind reads its section.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +58,10 @@ pub struct Build {
 }
 
 /// What a configuration must know of the kinds.
-pub const INFOS: &[KindInfo] = &[KINDS[0].checked(KINDS[0].build.check)];
+pub const INFOS: &[KindInfo] = &[
+    KINDS[0].checked(KINDS[0].build.check),
+    KINDS[1].checked(KINDS[1].build.check).of_names_only(),
+];
 
 /// The registry that a checked section describes; none when it has problems after all, which are reported.
 pub fn build(section: &Section, problems: &mut Problems) -> Option<Arc<dyn Registry>> {

@@ -5,6 +5,7 @@
 mod support;
 
 mod catalog;
+mod dns;
 mod encrypted;
 mod failing;
 mod finding;

@@ -1,0 +1,244 @@
+//! How fast questions may be sent: freely while the servers answer, one a second while they do not.
+//!
+//! The servers are doubted when nothing was heard for a moment, or when several answers in a row were failures. Then every
+//! question waits for the next second; those about names that failed before wait apart, so that they do not stand in the way.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::Instant;
+
+use crate::registry::ledger::Ledger;
+use crate::registry::trouble::Trouble;
+
+/// Questions under way at the same time.
+const TURNS: usize = 64;
+/// Silence after which the servers are doubted, although most answers come sooner.
+const MOMENT: Duration = Duration::from_millis(250);
+/// Failures in a row after which they are doubted.
+const FAILURES: u32 = 3;
+/// Between two questions while they are doubted.
+const SPACING: Duration = Duration::from_secs(1);
+/// How long a question about a name that was well may wait before it counts as failed.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two times that every failed name is asked again because one of them recovered.
+const RELEASE: Duration = Duration::from_secs(10);
+
+/// The gate of one registry.
+pub(super) struct Gate {
+    ledger: Arc<Ledger>,
+    state: Mutex<State>,
+    turns: Semaphore,
+    usual: Semaphore,
+    doubtful: Semaphore,
+    view: watch::Sender<View>,
+}
+
+/// What those who wait must know.
+#[derive(Clone, Debug, Default)]
+struct View {
+    /// How often the doubts have ended.
+    cleared: u64,
+    /// How often names that failed may be asked again at once.
+    released: u64,
+    /// Why no name can be asked.
+    away: Option<Trouble>,
+}
+
+struct State {
+    /// Whether any answer was good.
+    heard: bool,
+    /// When the first question was sent of those since the last answer.
+    unanswered: Option<Instant>,
+    /// In a row.
+    failures: u32,
+    /// A name that got no answer at all, if none came for any since.
+    silent: Option<Arc<str>>,
+    /// The newest failure.
+    last: Option<Trouble>,
+    /// When the next question may be sent while the servers are doubted.
+    slot: Instant,
+    released: Instant,
+}
+
+impl State {
+    fn is_free(&self, now: Instant) -> bool {
+        let lately = |since| self.heard && now.duration_since(since) < MOMENT;
+        self.failures < FAILURES && self.unanswered.is_none_or(lately)
+    }
+
+    fn sent(&mut self, now: Instant) {
+        self.unanswered.get_or_insert(now);
+        // At most a quarter more, so that several gateways do not ask at the same moment.
+        self.slot = now + SPACING.mul_f64(1.0 + fastrand::f64() / 4.0);
+    }
+}
+
+impl Gate {
+    pub(super) fn new(ledger: Arc<Ledger>) -> Self {
+        let now = Instant::now();
+        let state = State {
+            heard: false,
+            unanswered: None,
+            failures: 0,
+            silent: None,
+            last: None,
+            slot: now,
+            released: now,
+        };
+        Self {
+            ledger,
+            state: Mutex::new(state),
+            turns: Semaphore::new(TURNS),
+            usual: Semaphore::new(1),
+            doubtful: Semaphore::new(1),
+            view: watch::Sender::new(View::default()),
+        }
+    }
+
+    /// Waits until a question may be sent, about a name that failed (`doubtful`) or not. The error is why asking is in vain.
+    pub(super) async fn pass(&self, mut doubtful: bool) -> Result<SemaphorePermit<'_>, Trouble> {
+        let since = Instant::now();
+        loop {
+            let mut news = self.view.subscribe();
+            let before = news.borrow_and_update().clone();
+            if !doubtful && self.state().is_free(Instant::now()) {
+                let turn = self.turn().await?;
+                let now = Instant::now();
+                let mut state = self.state();
+                // It may have become doubtful while this waited for its turn.
+                if state.is_free(now) {
+                    state.sent(now);
+                    return Ok(turn);
+                }
+                continue;
+            }
+            let told = async {
+                let freed = |view: &View| {
+                    let cleared = !doubtful && view.cleared != before.cleared;
+                    cleared || view.released != before.released
+                };
+                // Cannot fail: the sender is ours.
+                news.wait_for(freed).await.ok();
+            };
+            let lane = if doubtful { &self.doubtful } else { &self.usual };
+            let may_send = tokio::select! {
+                () = self.slot(lane) => true,
+                () = told => false,
+                () = tokio::time::sleep_until(since + PATIENCE), if !doubtful => {
+                    let last = self.state().last.clone();
+                    return Err(last.unwrap_or_else(|| Trouble::Away("no answer yet".to_owned())));
+                }
+            };
+            if may_send {
+                return self.turn().await;
+            }
+            doubtful = false;
+        }
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Trouble> {
+        // Cannot fail: the semaphore is never closed.
+        self.turns.acquire().await.map_err(|closed| Trouble::Away(closed.to_string()))
+    }
+
+    /// Waits for the next second, in the order of those who came to this lane.
+    async fn slot(&self, lane: &Semaphore) {
+        // Cannot fail: the semaphores are never closed.
+        let _first = lane.acquire().await;
+        loop {
+            let slot = {
+                let mut state = self.state();
+                let now = Instant::now();
+                if now >= state.slot {
+                    return state.sent(now);
+                }
+                state.slot
+            };
+            tokio::time::sleep_until(slot).await;
+        }
+    }
+
+    /// A server said what there is, or that there is nothing.
+    pub(super) fn good(&self) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let was_free = state.is_free(now);
+        state.heard = true;
+        state.unanswered = None;
+        state.failures = 0;
+        state.silent = None;
+        drop(state);
+        let was_away = self.view.borrow().away.is_some();
+        self.ledger.beat(None);
+        if was_away {
+            let registry = self.ledger.registry();
+            tracing::info!(registry, "answers again");
+        }
+        if was_away || !was_free {
+            self.view.send_modify(|view| {
+                view.cleared += 1;
+                view.released += u64::from(view.away.take().is_some());
+            });
+        }
+    }
+
+    /// A question about this name failed.
+    pub(super) fn failed(&self, name: &Arc<str>, trouble: &Trouble) {
+        let mut state = self.state();
+        state.failures = state.failures.saturating_add(1);
+        state.last = Some(trouble.clone());
+        if !matches!(trouble, Trouble::Away(_)) {
+            state.unanswered = None;
+            state.silent = None;
+            return;
+        }
+        // One name alone may be what a server has trouble with.
+        let other = state.silent.get_or_insert_with(|| Arc::clone(name)) != name;
+        drop(state);
+        if !other {
+            return;
+        }
+        self.ledger.beat(Some((trouble.to_string(), trouble.blame())));
+        let known = self.view.borrow().away.is_some();
+        if !known {
+            let registry = self.ledger.registry();
+            tracing::warn!(registry, error = %trouble, "no answer; what was found before stays");
+            self.view.send_modify(|view| view.away = Some(trouble.clone()));
+        }
+    }
+
+    /// A name that had failed was found: the others may be, too.
+    pub(super) fn recovered(&self) {
+        let now = Instant::now();
+        let mut state = self.state();
+        if now.duration_since(state.released) < RELEASE {
+            return;
+        }
+        state.released = now;
+        drop(state);
+        self.view.send_modify(|view| view.released += 1);
+    }
+
+    /// Ends when no server answers, with the reason.
+    pub(super) async fn lost(&self) -> Trouble {
+        let mut view = self.view.subscribe();
+        let seen = view.wait_for(|view| view.away.is_some()).await;
+        let why = seen.ok().and_then(|view| view.away.clone());
+        // Cannot be none: the sender is ours, and the value was just seen.
+        why.unwrap_or(Trouble::Away(String::new()))
+    }
+
+    /// Ends when names that failed may be asked again at once.
+    pub(super) async fn released(&self) {
+        let mut view = self.view.subscribe();
+        let before = view.borrow_and_update().released;
+        // Cannot fail: the sender is ours.
+        view.wait_for(|view| view.released != before).await.ok();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
