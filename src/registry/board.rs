@@ -82,6 +82,17 @@ impl<C: Contents> Board<C> {
         }
     }
 
+    /// Whether nobody watches anything; what was known is forgotten then, for nobody keeps it up to date.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let mut shown = self.shown();
+        shown.forget();
+        let abandoned = shown.found.is_empty() && shown.names.is_empty();
+        if abandoned {
+            (shown.contents, shown.state) = (C::default(), State::Pending);
+        }
+        abandoned
+    }
+
     /// Whether the last thing heard was good.
     pub(super) fn is_live(&self) -> bool {
         self.shown().state == State::Live
@@ -217,6 +228,20 @@ mod tests {
         put(&board, "b", &["10.0.0.1:1"]);
         assert_eq!((a.borrow().state.clone(), a.borrow().endpoints.len()), (State::Live, 1));
         assert_eq!(*names.borrow().services, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_nobody_watches_is_forgotten() {
+        let board = Board::new();
+        let a = board.watch(query("a"));
+        put(&board, "a", &["10.0.0.1:1"]);
+        assert!(!board.is_abandoned());
+        drop(a);
+        let names = board.catalog(CatalogQuery { tag: None });
+        assert!(!board.is_abandoned());
+        drop(names);
+        assert!(board.is_abandoned());
+        assert_eq!(**board.watch(query("a")).borrow(), Found::pending());
     }
 
     #[test]
