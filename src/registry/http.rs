@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
@@ -97,6 +98,38 @@ impl Client {
             Ok(Response::from_parts(head, body.to_bytes()))
         };
         tokio::time::timeout(within, exchange).await.unwrap_or(Err(CallError::Late(within)))
+    }
+
+    /// Sends one request and takes its answer's head within this time; the body is read as it comes, for as long as it
+    /// comes. Who reads it bounds what is kept of it.
+    pub(super) async fn open(
+        &self,
+        request: Request<Full<Bytes>>,
+        within: Duration,
+    ) -> Result<Response<Stream>, CallError> {
+        let answer = tokio::time::timeout(within, self.legacy.request(request)).await;
+        let answer = answer.map_err(|_| CallError::Late(within))?.map_err(|e| broken(&e))?;
+        Ok(answer.map(Stream))
+    }
+}
+
+/// A body that comes bit by bit.
+#[derive(Debug)]
+pub(super) struct Stream(Incoming);
+
+impl Stream {
+    /// The next bytes, whenever they come; none at the end. Dropped unfinished it loses nothing.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, CallError> {
+        loop {
+            let Some(frame) = self.0.frame().await else { return Ok(None) };
+            let frame = frame.map_err(|error| {
+                CallError::Unreachable(format!("the answer broke off: {error}"))
+            })?;
+            // Trailers say nothing to us.
+            if let Ok(bytes) = frame.into_data() {
+                return Ok(Some(bytes));
+            }
+        }
     }
 }
 
