@@ -3,10 +3,10 @@
 //! A registry emits complete sets, never deltas; the latest value wins; an error keeps the last good set and marks it
 //! stale. To add one: write its file, add its line to `KINDS`.
 
-#[allow(dead_code, reason = "for the kinds to come")]
 mod board;
 pub mod consul;
 pub mod dns;
+pub mod etcd;
 mod fixed;
 mod gate;
 mod http;
@@ -17,7 +17,6 @@ mod pace;
 pub mod snapshot;
 pub mod tls;
 mod trouble;
-#[allow(dead_code, reason = "for the kinds to come")]
 mod value;
 
 use std::sync::Arc;
@@ -46,6 +45,12 @@ pub const KINDS: &[Kind<Build>] = &[
         keys: dns::KEYS,
         build: Build { check: dns::check, open: dns::open },
     },
+    Kind {
+        name: "etcd",
+        about: "etcd v3: one watch of the keys under a prefix, its catalog, registering under a lease",
+        keys: etcd::KEYS,
+        build: Build { check: etcd::check, open: etcd::open },
+    },
 ];
 
 /// How a kind reads its section.
@@ -61,6 +66,7 @@ pub struct Build {
 pub const INFOS: &[KindInfo] = &[
     KINDS[0].checked(KINDS[0].build.check),
     KINDS[1].checked(KINDS[1].build.check).of_names_only(),
+    KINDS[2].checked(KINDS[2].build.check),
 ];
 
 /// The registry that a checked section describes; none when it has problems after all, which are reported.

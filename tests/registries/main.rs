@@ -7,6 +7,7 @@ mod support;
 mod catalog;
 mod dns;
 mod encrypted;
+mod etcd;
 mod failing;
 mod finding;
 mod many;

@@ -10,6 +10,7 @@ pub(crate) mod backend;
 pub(crate) mod client;
 pub(crate) mod consul;
 pub(crate) mod dns;
+pub(crate) mod etcd;
 pub(crate) mod gateway;
 pub(crate) mod load;
 pub(crate) mod peer;
