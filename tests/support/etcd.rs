@@ -153,6 +153,17 @@ impl Etcd {
         value
     }
 
+    /// Writes a key under the prefix as soon as the cluster has a leader again.
+    pub(crate) async fn write_when_led(&self, key: &str, value: &[u8]) {
+        let body = json!({ "key": full(key), "value": STANDARD.encode(value) }).to_string();
+        wait::until("the others have a leader", START, async || {
+            let written = self.send("POST", "/v3/kv/put", &body, None);
+            let answer = tokio::time::timeout(Duration::from_secs(3), written).await.ok()?.ok()?;
+            (answer.0 == 200).then_some(())
+        })
+        .await;
+    }
+
     async fn send(
         &self,
         method: &str,

@@ -1,6 +1,9 @@
 //! etcd as a registry.
 
+mod failing;
 mod finding;
+mod registering;
+mod scripted;
 
 use frontgate::config::Secret;
 use frontgate::registry::etcd::{Etcd as Registered, Settings};
