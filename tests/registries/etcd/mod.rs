@@ -1,5 +1,6 @@
 //! etcd as a registry.
 
+mod encrypted;
 mod failing;
 mod finding;
 mod registering;
