@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::consul::Consul;
+use support::etcd::Etcd;
+use support::real::Real;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -23,6 +25,29 @@ fn set_ups() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("examples");
     let files = entries.map(|entry| entry.expect("an entry").path().join("frontgate.toml"));
     files.filter(|file| file.exists()).collect()
+}
+
+/// Every file in `examples/registries/`: one kind of registry each.
+fn registries() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/registries");
+    let entries = std::fs::read_dir(folder).expect("examples");
+    entries.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+#[test]
+fn the_set_up_of_each_registry_is_found_good_and_has_a_page() {
+    for path in registries() {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_frontgate"));
+        let said = check.arg("check").arg("--config").arg(&path).output().expect("it runs");
+        let text = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+        assert!(said.status.success(), "{}: {text}", path.display());
+        assert_eq!(text.lines().count(), 1, "{}: {text}", path.display());
+        let page = path.with_extension("md");
+        let page = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("docs/registries")
+            .join(page.file_name().expect("a name"));
+        assert!(page.exists(), "{} is missing", page.display());
+    }
 }
 
 #[test]
@@ -129,6 +154,20 @@ async fn a_sample_registers_as_passing_and_goes_on_serving_until_it_is_forgotten
     assert!(backend.child.try_wait().expect("our own child").is_none());
     backend.terminate();
     assert!(backend.ends_well().await);
+}
+
+#[tokio::test]
+async fn a_sample_registers_in_etcd_and_is_gone_when_it_leaves() {
+    let Some(member) = Etcd::solo().await else { return };
+    let register = format!("etcd={}", member.url());
+    let mut backend = Sample::start("addsvc", &["--register", &register, "--drain", "0s"]);
+    support::wait::until("it is registered", SOON, async || {
+        (member.listed("addsvc").await == [backend.address.clone()]).then_some(())
+    })
+    .await;
+    backend.terminate();
+    assert!(backend.ends_well().await);
+    assert!(member.listed("addsvc").await.is_empty());
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use super::backend::{Backend, Sample};
 use crate::config::model::HostPort;
 use crate::config::units::parse_duration;
 use crate::registry::consul::{Consul, Settings};
+use crate::registry::etcd::{self, Etcd};
 use crate::registry::{Liveness, Registered, Registration, Registry};
 
 /// How long what runs may take once nothing is accepted any more.
@@ -59,7 +60,8 @@ impl Target {
     fn open(&self) -> Result<Box<dyn Registry>, Box<dyn Error>> {
         match self.kind.as_str() {
             "consul" => Ok(Box::new(Consul::new(&Settings::new("register", &self.address))?)),
-            other => Err(format!("one cannot register in `{other}`; known: consul").into()),
+            "etcd" => Ok(Box::new(Etcd::new(&etcd::Settings::new("register", &self.address))?)),
+            other => Err(format!("one cannot register in `{other}`; known: consul, etcd").into()),
         }
     }
 }
