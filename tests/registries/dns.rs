@@ -2,6 +2,9 @@
 
 mod failing;
 mod finding;
+mod hostile;
+mod many;
+mod script;
 
 use frontgate::registry::dns::{Dns, Settings};
 use frontgate::registry::{Lookup, Query};

@@ -20,8 +20,10 @@ const MOMENT: Duration = Duration::from_millis(250);
 const FAILURES: u32 = 3;
 /// Between two questions while they are doubted.
 const SPACING: Duration = Duration::from_secs(1);
+/// The same between questions about names that were well, as long as there are answers: the others may be what fails.
+const QUICK: Duration = Duration::from_millis(100);
 /// How long a question about a name that was well may wait before it counts as failed.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two times that every failed name is asked again because one of them recovered.
 const RELEASE: Duration = Duration::from_secs(10);
 
@@ -59,19 +61,32 @@ struct State {
     last: Option<Trouble>,
     /// When the next question may be sent while the servers are doubted.
     slot: Instant,
+    /// The same for a name that was well, while there are answers.
+    quick: Instant,
     released: Instant,
 }
 
 impl State {
     fn is_free(&self, now: Instant) -> bool {
+        self.failures < FAILURES && self.is_answered(now)
+    }
+
+    fn is_answered(&self, now: Instant) -> bool {
         let lately = |since| self.heard && now.duration_since(since) < MOMENT;
-        self.failures < FAILURES && self.unanswered.is_none_or(lately)
+        self.unanswered.is_none_or(lately)
+    }
+
+    /// When the next question may be sent.
+    fn next(&self, doubtful: bool, now: Instant) -> Instant {
+        let answered = self.heard && self.silent.is_none() && self.is_answered(now);
+        if answered && !doubtful { self.quick.min(self.slot) } else { self.slot }
     }
 
     fn sent(&mut self, now: Instant) {
         self.unanswered.get_or_insert(now);
         // At most a quarter more, so that several gateways do not ask at the same moment.
         self.slot = now + SPACING.mul_f64(1.0 + fastrand::f64() / 4.0);
+        self.quick = now + QUICK;
     }
 }
 
@@ -85,6 +100,7 @@ impl Gate {
             silent: None,
             last: None,
             slot: now,
+            quick: now,
             released: now,
         };
         Self {
@@ -103,6 +119,10 @@ impl Gate {
         loop {
             let mut news = self.view.subscribe();
             let before = news.borrow_and_update().clone();
+            if let Some(trouble) = before.away.filter(|_| !doubtful) {
+                // Those that failed before find out when it passes.
+                return Err(trouble);
+            }
             if !doubtful && self.state().is_free(Instant::now()) {
                 let turn = self.turn().await?;
                 let now = Instant::now();
@@ -116,15 +136,15 @@ impl Gate {
             }
             let told = async {
                 let freed = |view: &View| {
-                    let cleared = !doubtful && view.cleared != before.cleared;
-                    cleared || view.released != before.released
+                    let news = view.cleared != before.cleared || view.away.is_some();
+                    (news && !doubtful) || view.released != before.released
                 };
                 // Cannot fail: the sender is ours.
                 news.wait_for(freed).await.ok();
             };
             let lane = if doubtful { &self.doubtful } else { &self.usual };
             let may_send = tokio::select! {
-                () = self.slot(lane) => true,
+                () = self.slot(lane, doubtful) => true,
                 () = told => false,
                 () = tokio::time::sleep_until(since + PATIENCE), if !doubtful => {
                     let last = self.state().last.clone();
@@ -143,20 +163,21 @@ impl Gate {
         self.turns.acquire().await.map_err(|closed| Trouble::Away(closed.to_string()))
     }
 
-    /// Waits for the next second, in the order of those who came to this lane.
-    async fn slot(&self, lane: &Semaphore) {
+    /// Waits for the next moment to send, in the order of those who came to this lane.
+    async fn slot(&self, lane: &Semaphore, doubtful: bool) {
         // Cannot fail: the semaphores are never closed.
         let _first = lane.acquire().await;
         loop {
-            let slot = {
+            let next = {
                 let mut state = self.state();
                 let now = Instant::now();
-                if now >= state.slot {
+                let next = state.next(doubtful, now);
+                if now >= next {
                     return state.sent(now);
                 }
-                state.slot
+                next
             };
-            tokio::time::sleep_until(slot).await;
+            tokio::time::sleep_until(next).await;
         }
     }
 
@@ -182,6 +203,13 @@ impl Gate {
                 view.released += u64::from(view.away.take().is_some());
             });
         }
+    }
+
+    /// A server said something that leads on to another question.
+    pub(super) fn answered(&self) {
+        let mut state = self.state();
+        state.unanswered = None;
+        state.silent = None;
     }
 
     /// A question about this name failed.

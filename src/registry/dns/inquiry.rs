@@ -133,7 +133,9 @@ impl Inquiry {
                 }
             }
         }
-        Err(Trouble::Broken(format!("the aliases of {name} lead nowhere")))
+        let trouble = Trouble::Broken(format!("the aliases of {} lead nowhere", self.subject));
+        self.core.gate.failed(&self.subject, &trouble);
+        Err(trouble)
     }
 
     /// Tries every server over UDP, those that are silent again, and those that stay silent over TCP.
@@ -216,6 +218,10 @@ impl Inquiry {
     ) -> (Result<Said, Trouble>, bool) {
         let (trouble, silent) = match result {
             Ok(message) => match answer::read(&message, question.query(), &server.to_string()) {
+                Ok(said @ Said::Alias(..)) => {
+                    self.core.gate.answered();
+                    return (Ok(said), false);
+                }
                 Ok(said) => {
                     self.doubtful.store(false, Ordering::Relaxed);
                     self.core.gate.good();
