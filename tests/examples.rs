@@ -67,6 +67,24 @@ fn every_set_up_is_found_good_without_a_warning() {
     }
 }
 
+#[test]
+fn every_registrys_example_is_found_good_without_a_warning() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/registries");
+    let entries = std::fs::read_dir(folder).expect("examples of registries");
+    let files = entries.map(|entry| entry.expect("an entry").path());
+    let files: Vec<_> =
+        files.filter(|file| file.extension().is_some_and(|e| e == "toml")).collect();
+    assert!(!files.is_empty(), "no examples");
+    for path in files {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_frontgate"));
+        let said = check.arg("check").arg("--config").arg(&path).output().expect("it runs");
+        let [out, err] =
+            [said.stdout, said.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        assert!(said.status.success(), "{}: {out}{err}", path.display());
+        assert_eq!(out.lines().count() + err.lines().count(), 1, "{}: {out}{err}", path.display());
+    }
+}
+
 /// A sample backend as its own process. Killed when dropped.
 struct Sample {
     child: Child,
