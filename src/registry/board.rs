@@ -1,6 +1,6 @@
 //! Where one task that knows everything of a registry shows it: a set for each query, the names for each catalog.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -15,6 +15,21 @@ pub(super) trait Contents: Default + Send + 'static {
 
     /// The names of all services that have instances.
     fn services(&self) -> Vec<&str>;
+
+    /// Why these entries, or without a service the names, cannot be believed though the registry answers; for kinds that
+    /// read each service by itself.
+    fn doubt(&self, _service: Option<&str>) -> Option<Doubt> {
+        None
+    }
+}
+
+/// Why a part of what a registry says cannot be believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// It was not read yet.
+    Unread,
+    /// The registry does not give it, and says why; what was known of it stays.
+    Refused(String),
 }
 
 /// The board. Who watches something sees at once what is known.
@@ -48,7 +63,7 @@ impl<C: Contents> Board<C> {
         if let Some(sender) = shown.found.get(&query) {
             return sender.subscribe();
         }
-        let (sender, receiver) = watch::channel(Arc::new(shown.find(&query)));
+        let (sender, receiver) = watch::channel(Arc::new(shown.find(&query, &State::Pending)));
         shown.found.insert(query, sender);
         receiver
     }
@@ -59,7 +74,7 @@ impl<C: Contents> Board<C> {
         if let Some(sender) = shown.names.get(&query) {
             return sender.subscribe();
         }
-        let (sender, receiver) = watch::channel(Arc::new(shown.list(&query)));
+        let (sender, receiver) = watch::channel(Arc::new(shown.list(&query, &State::Pending)));
         shown.names.insert(query, sender);
         receiver
     }
@@ -98,6 +113,14 @@ impl<C: Contents> Board<C> {
         self.shown().state == State::Live
     }
 
+    /// The services that somebody watches, and whether somebody watches their names.
+    pub(super) fn wanted(&self) -> (BTreeSet<String>, bool) {
+        let mut shown = self.shown();
+        shown.forget();
+        let services = shown.found.keys().map(|query| query.service.clone()).collect();
+        (services, !shown.names.is_empty())
+    }
+
     /// Services and instances watched.
     pub(super) fn watched(&self) -> (usize, usize) {
         let mut shown = self.shown();
@@ -127,23 +150,41 @@ impl<C: Contents> Shown<C> {
         };
         let mut changed = 0;
         for (query, sender) in self.found.iter().filter(|(query, _)| concerned(query)) {
-            changed += usize::from(replace(sender, self.find(query)));
+            let found = self.find(query, &sender.borrow().state);
+            changed += usize::from(replace(sender, found));
         }
         for (query, sender) in &self.names {
-            replace(sender, self.list(query));
+            let names = self.list(query, &sender.borrow().state);
+            replace(sender, names);
         }
         changed
     }
 
-    fn find(&self, query: &Query) -> Found {
+    /// How far a part can be believed that was in the state `before`.
+    fn state(&self, service: Option<&str>, before: &State) -> State {
+        match (self.contents.doubt(service), &self.state) {
+            (None, state) => state.clone(),
+            (Some(Doubt::Refused(why)), _) => before.staled(&why).unwrap_or_else(|| before.clone()),
+            (Some(Doubt::Unread), State::Pending | State::Live) => State::Pending,
+            (
+                Some(Doubt::Unread),
+                State::Unheard { since, reason }
+                | State::Snapshot { since, reason }
+                | State::Stale { since, reason },
+            ) => State::Unheard { since: *since, reason: reason.clone() },
+        }
+    }
+
+    fn find(&self, query: &Query, before: &State) -> Found {
         let wanted =
             |entry: &&Entry| (entry.up || !query.passing_only) && entry.is_tagged(&query.tags);
         let entries = self.contents.entries(&query.service).filter(wanted);
         let endpoints = value::set(entries.map(|entry| entry.endpoint.clone()).collect());
-        Found { endpoints: endpoints.into(), held: Arc::default(), state: self.state.clone() }
+        let state = self.state(Some(&query.service), before);
+        Found { endpoints: endpoints.into(), held: Arc::default(), state }
     }
 
-    fn list(&self, query: &CatalogQuery) -> Names {
+    fn list(&self, query: &CatalogQuery, before: &State) -> Names {
         let tag = query.tag.as_slice();
         let wanted = |name: &&str| {
             tag.is_empty() || self.contents.entries(name).any(|entry| entry.is_tagged(tag))
@@ -152,7 +193,7 @@ impl<C: Contents> Shown<C> {
             self.contents.services().into_iter().filter(wanted).map(str::to_owned).collect();
         services.sort_unstable();
         services.dedup();
-        Names { services: services.into(), state: self.state.clone() }
+        Names { services: services.into(), state: self.state(None, before) }
     }
 }
 
@@ -228,6 +269,47 @@ mod tests {
         put(&board, "b", &["10.0.0.1:1"]);
         assert_eq!((a.borrow().state.clone(), a.borrow().endpoints.len()), (State::Live, 1));
         assert_eq!(*names.borrow().services, ["a", "b"]);
+    }
+
+    /// Services whose names say what is wrong with them.
+    #[derive(Default)]
+    struct Doubtful(Written);
+
+    impl Contents for Doubtful {
+        fn entries<'a>(&'a self, service: &str) -> Box<dyn Iterator<Item = &'a Entry> + 'a> {
+            self.0.entries(service)
+        }
+
+        fn services(&self) -> Vec<&str> {
+            self.0.services()
+        }
+
+        fn doubt(&self, service: Option<&str>) -> Option<Doubt> {
+            match service {
+                Some("unread") => Some(Doubt::Unread),
+                Some("refused") => Some(Doubt::Refused("no".into())),
+                Some(_) | None => None,
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_not_live_though_the_rest_is() {
+        let board = Board::<Doubtful>::new();
+        let watched = ["good", "unread", "refused"].map(|name| board.watch(query(name)));
+        let states = || watched.each_ref().map(|found| found.borrow().state.clone());
+        board.update(|_| None);
+        let [good, unread, refused] = states();
+        assert_eq!((good, unread), (State::Live, State::Pending));
+        assert!(matches!(refused, State::Unheard { reason, .. } if reason == "no"));
+        board.ill("gone");
+        let [good, unread, refused] = states();
+        assert!(matches!(good, State::Stale { .. }));
+        assert!(matches!(unread, State::Unheard { reason, .. } if reason == "gone"));
+        assert!(matches!(refused, State::Unheard { reason, .. } if reason == "no"));
+        assert_eq!(board.wanted().0.len(), 3);
+        drop(watched);
+        assert_eq!(board.wanted(), (BTreeSet::new(), false));
     }
 
     #[test]
