@@ -191,7 +191,7 @@ fn hide(
     secrets: &[&str],
     hidden: &mut Vec<Range<usize>>,
 ) {
-    let secret = names_secret(key, secrets);
+    let secret = names_secret(key, secrets) && !(key.len() <= SHORT && is_of_another(value));
     match value.get_ref() {
         DeValue::Table(table) if secret => {
             for (key, value) in table {
@@ -208,7 +208,10 @@ fn hide(
         _ if secret => hidden.push(value.span()),
         DeValue::Array(list) => {
             for value in list {
-                hide(key, value, text, secrets, hidden);
+                // Of a list under a short name only `user:password` is hidden.
+                if key.len() > SHORT || text.get(value.span()).is_none_or(|raw| raw.contains(':')) {
+                    hide(key, value, text, secrets, hidden);
+                }
             }
         }
         DeValue::String(_) => {
@@ -239,10 +242,31 @@ fn hide_lines(text: &str, secrets: &[&str], hidden: &mut Vec<Range<usize>>) {
     }
 }
 
+/// Names of so many letters, such as `auth`, have neighbours that mean something else (`path`), and stand for other
+/// things in other tables.
+const SHORT: usize = 4;
+
 /// Whether a key is a secret's name, or so near to one that it may be meant.
 fn names_secret(key: &str, secrets: &[&str]) -> bool {
     let key = key.to_lowercase();
-    secrets.iter().any(|name| key.contains(name) || strsim::osa_distance(&key, name) <= 2)
+    secrets.iter().any(|name| match name.len() {
+        0..=SHORT => strsim::osa_distance(&key, name) <= 1,
+        _ => key.contains(name) || strsim::osa_distance(&key, name) <= 2,
+    })
+}
+
+/// Whether a value can be no secret, so that its key must be another's: `auth = ["staff"]`, `[auth.staff]`.
+fn is_of_another(value: &Spanned<DeValue<'_>>) -> bool {
+    let is_table = |value: &Spanned<DeValue<'_>>| matches!(value.get_ref(), DeValue::Table(_));
+    match value.get_ref() {
+        DeValue::Array(_) => true,
+        DeValue::Table(table) => table.iter().any(|(_, value)| is_table(value)),
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_) => false,
+    }
 }
 
 /// A tree whose places are still ranges: the file is not an `Arc` before what it hides is known.
