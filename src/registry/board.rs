@@ -121,6 +121,13 @@ impl<C: Contents> Board<C> {
         (services, !shown.names.is_empty())
     }
 
+    /// Whether anybody watches anything.
+    pub(super) fn is_watched(&self) -> bool {
+        let mut shown = self.shown();
+        shown.forget();
+        !(shown.found.is_empty() && shown.names.is_empty())
+    }
+
     /// Services and instances watched.
     pub(super) fn watched(&self) -> (usize, usize) {
         let mut shown = self.shown();

@@ -18,6 +18,7 @@ pub mod snapshot;
 pub mod tls;
 mod trouble;
 mod value;
+pub mod zookeeper;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -51,6 +52,12 @@ pub const KINDS: &[Kind<Build>] = &[
         keys: etcd::KEYS,
         build: Build { check: etcd::check, open: etcd::open },
     },
+    Kind {
+        name: "zookeeper",
+        about: "ZooKeeper: the children of a node per service, and registering as an ephemeral one",
+        keys: zookeeper::KEYS,
+        build: Build { check: zookeeper::check, open: zookeeper::open },
+    },
 ];
 
 /// How a kind reads its section.
@@ -67,6 +74,7 @@ pub const INFOS: &[KindInfo] = &[
     KINDS[0].checked(KINDS[0].build.check),
     KINDS[1].checked(KINDS[1].build.check).of_names_only(),
     KINDS[2].checked(KINDS[2].build.check),
+    KINDS[3].checked(KINDS[3].build.check),
 ];
 
 /// The registry that a checked section describes; none when it has problems after all, which are reported.

@@ -13,6 +13,7 @@ mod finding;
 mod many;
 mod registering;
 mod scripted;
+mod zookeeper;
 
 use std::sync::Arc;
 use std::time::Duration;

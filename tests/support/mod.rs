@@ -19,3 +19,4 @@ pub(crate) mod real;
 pub(crate) mod relay;
 pub(crate) mod servers;
 pub(crate) mod wait;
+pub(crate) mod zookeeper;

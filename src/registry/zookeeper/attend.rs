@@ -1,0 +1,123 @@
+//! The one task that talks to the ensemble: has a session, reads what is wanted, starts again when it was lost.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use zookeeper_client::Client;
+
+use super::read::Reader;
+use super::{Core, Owner, link};
+use crate::registry::ledger::{Account, Blame};
+use crate::registry::pace::Pace;
+use crate::registry::trouble::Trouble;
+
+/// How often it is looked whether anybody still wants something.
+const LOOK: Duration = Duration::from_secs(10);
+/// Connections in a row that end before everything was read, after which a session is given up.
+const FRUITLESS: u32 = 3;
+/// The pause after a failure that cannot be: a panic.
+const SHOCK: Duration = Duration::from_secs(5);
+
+/// Attends until nobody needs it any more.
+pub(super) async fn run(core: Arc<Core>, owner: Weak<Owner>) {
+    loop {
+        let attending = tokio::spawn(attend(Arc::clone(&core), owner.clone()));
+        let Some(why) = attending.await.err().filter(tokio::task::JoinError::is_panic) else {
+            return;
+        };
+        // The client library panics on answers that break its assumptions. The sets stay as they are.
+        drop(why);
+        core.session.send_replace(None);
+        let why = "the client library could not go on";
+        core.board.ill(why);
+        tracing::error!(registry = core.settings.name, "{why}; it is started again");
+        tokio::time::sleep(SHOCK).await;
+    }
+}
+
+async fn attend(core: Arc<Core>, owner: Weak<Owner>) {
+    let account = core.ledger.account("services".to_owned());
+    let mut attendant = Attendant { core: &core, account, denied: None };
+    tokio::select! {
+        () = attendant.serve() => {}
+        () = unneeded(&core, &owner) => {}
+    }
+    core.session.send_replace(None);
+}
+
+/// Ends when nobody can ask for anything any more and nobody watches.
+async fn unneeded(core: &Core, owner: &Weak<Owner>) {
+    while owner.strong_count() > 0 || core.board.is_watched() {
+        tokio::time::timeout(LOOK, core.left.notified()).await.ok();
+    }
+}
+
+pub(super) struct Attendant<'a> {
+    core: &'a Core,
+    account: Account,
+    /// What is not permitted, while something is.
+    denied: Option<Account>,
+}
+
+impl Attendant<'_> {
+    /// Never ends.
+    async fn serve(&mut self) {
+        let mut pace = Pace::default();
+        let mut old: Option<Client> = None;
+        let mut fruitless = 0;
+        loop {
+            pace.ready().await;
+            let core = self.core;
+            let client = link::reach(core, old.as_ref(), |trouble| self.fails(trouble)).await;
+            let reader = Reader::new(core, &client);
+            let mut was_read = false;
+            let trouble = tokio::select! {
+                trouble = reader.run(self, &mut was_read) => trouble,
+                trouble = link::lost(&client) => trouble,
+            };
+            core.session.send_replace(None);
+            self.fails(&trouble);
+            if was_read {
+                (pace, fruitless) = (Pace::default(), 0);
+            } else {
+                fruitless += 1;
+            }
+            pace.failed(trouble.longest_pause());
+            // A session that only ever breaks would be taken up again at once, without end.
+            old = (fruitless < FRUITLESS).then_some(client);
+        }
+    }
+
+    fn fails(&mut self, trouble: &Trouble) {
+        let why = trouble.to_string();
+        self.core.board.ill(&why);
+        self.account.ill(&why, trouble.blame());
+    }
+
+    /// Everything wanted was read, but for what is not permitted.
+    pub(super) fn well(&mut self, is_readable: bool, refused: Option<String>) {
+        match refused {
+            Some(why) => {
+                let ledger = &self.core.ledger;
+                let denied = self.denied.get_or_insert_with(|| ledger.account("auth".to_owned()));
+                denied.ill(&why, Blame::Refused);
+            }
+            None => {
+                if let Some(mut denied) = self.denied.take() {
+                    denied.well();
+                }
+            }
+        }
+        if is_readable {
+            self.account.well();
+        }
+    }
+
+    pub(super) fn skips(&self, why: &str) {
+        self.account.skipped(why);
+    }
+
+    pub(super) fn count(&self, kind: &'static str) {
+        self.account.count(kind);
+    }
+}

@@ -1,0 +1,12 @@
+//! A real ZooKeeper as a registry.
+
+mod finding;
+
+use frontgate::registry::zookeeper::{Settings, Zookeeper};
+
+use super::support::zookeeper as real;
+
+/// The server as a registry, with the defaults of a configuration.
+fn registry(server: &real::Server) -> Zookeeper {
+    Zookeeper::new(&Settings::new("test", &server.address())).expect("good settings")
+}
