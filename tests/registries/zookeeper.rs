@@ -1,6 +1,10 @@
 //! A real ZooKeeper as a registry.
 
+mod catalog;
+mod failing;
 mod finding;
+mod guarded;
+mod registering;
 
 use frontgate::registry::zookeeper::{Settings, Zookeeper};
 
