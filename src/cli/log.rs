@@ -17,7 +17,8 @@ pub fn start(config: &LogConfig, flags: &LogFlags) -> Result<(), String> {
     #[expect(clippy::disallowed_methods, reason = "the command line honours RUST_LOG")]
     let environment = std::env::var("RUST_LOG").ok();
     let (level, from) = level(config, flags, environment);
-    let filter = EnvFilter::try_new(&level).map_err(|error| format!("{from}: {error}"))?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{level}"))
+        .map_err(|error| format!("{from}: {error}"))?;
     let format = flags.log_format.unwrap_or(config.format);
     let layer = match config.target {
         LogTarget::Stderr => lines(format, io::stderr, Look::of_stderr()),
@@ -40,6 +41,10 @@ pub fn start(config: &LogConfig, flags: &LogFlags) -> Result<(), String> {
         .try_init()
         .map_err(|error| error.to_string())
 }
+
+/// Libraries that warn of each attempt, where our own lines tell the first failure and the end. Naming one in the level
+/// makes it heard.
+const QUIET: &str = "zookeeper_client=error";
 
 /// Where the C library sends its lines; without it they are lost in silence.
 const SYSLOG: &str = "/dev/log";
