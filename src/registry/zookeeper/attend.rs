@@ -37,7 +37,7 @@ pub(super) async fn run(core: Arc<Core>, owner: Weak<Owner>) {
 
 async fn attend(core: Arc<Core>, owner: Weak<Owner>) {
     let account = core.ledger.account("services".to_owned());
-    let mut attendant = Attendant { core: &core, account, denied: None };
+    let mut attendant = Attendant { core: &core, account, denied: None, is_away: false };
     tokio::select! {
         () = attendant.serve() => {}
         () = unneeded(&core, &owner) => {}
@@ -57,6 +57,8 @@ pub(super) struct Attendant<'a> {
     account: Account,
     /// What is not permitted, while something is.
     denied: Option<Account>,
+    /// No session can be had, and the log has heard of it.
+    is_away: bool,
 }
 
 impl Attendant<'_> {
@@ -68,7 +70,9 @@ impl Attendant<'_> {
         loop {
             pace.ready().await;
             let core = self.core;
-            let client = link::reach(core, old.as_ref(), |trouble| self.fails(trouble)).await;
+            let client =
+                link::reach(core, old.as_ref(), |trouble| self.is_not_reached(trouble)).await;
+            self.is_reached();
             let reader = Reader::new(core, &client);
             let mut was_read = false;
             let trouble = tokio::select! {
@@ -86,6 +90,23 @@ impl Attendant<'_> {
             // A session that only ever breaks would be taken up again at once, without end.
             old = (fruitless < FRUITLESS).then_some(client);
         }
+    }
+
+    /// A session is tried and not had.
+    fn is_not_reached(&mut self, trouble: &Trouble) {
+        let (registry, error) = (self.core.settings.name.as_str(), trouble.to_string());
+        if !std::mem::replace(&mut self.is_away, true) {
+            tracing::warn!(registry, error, "no session; what was found before stays");
+        }
+        self.core.ledger.beat(Some((error, trouble.blame())));
+        self.fails(trouble);
+    }
+
+    fn is_reached(&mut self) {
+        if std::mem::take(&mut self.is_away) {
+            tracing::info!(registry = self.core.settings.name, "there is a session again");
+        }
+        self.core.ledger.beat(None);
     }
 
     fn fails(&mut self, trouble: &Trouble) {

@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_secs(10);
 /// A round may be followed by another after this many times its own length: changes that come in a flood are read together.
 const REST: u32 = 2;
 /// The longest such pause.
-const LONGEST_REST: Duration = Duration::from_millis(500);
+const LONGEST_REST: Duration = Duration::from_millis(200);
 
 /// Reads over one connection.
 pub(super) struct Reader<'a> {
@@ -78,10 +78,11 @@ impl<'a> Reader<'a> {
         loop {
             let start = Instant::now();
             self.round(attendant, !*was_read).await?;
-            if !std::mem::replace(was_read, true) {
+            if std::mem::replace(was_read, true) {
+                tokio::time::sleep((start.elapsed() * REST).min(LONGEST_REST)).await;
+            } else {
                 self.core.session.send_replace(Some(self.client.clone()));
             }
-            tokio::time::sleep((start.elapsed() * REST).min(LONGEST_REST)).await;
             self.rest(&mut watcher).await?;
         }
     }
@@ -162,6 +163,9 @@ impl<'a> Reader<'a> {
         if first || !news.is_empty() || self.known.len() != wanted.len() {
             self.known.retain(|name| wanted.contains(name));
             self.publish(news, &wanted, attendant).await;
+        } else if self.refused.is_empty() {
+            // The watch is set and nothing has changed.
+            attendant.well(true, None);
         }
         Ok(())
     }
