@@ -4,6 +4,7 @@ mod catalog;
 mod failing;
 mod finding;
 mod guarded;
+mod many;
 mod registering;
 
 use frontgate::registry::zookeeper::{Settings, Zookeeper};
