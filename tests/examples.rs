@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use support::consul::Consul;
 use support::etcd::Etcd;
 use support::real::Real;
+use support::zookeeper::Zookeeper;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -186,6 +187,28 @@ async fn a_sample_registers_in_etcd_and_is_gone_when_it_leaves() {
     backend.terminate();
     assert!(backend.ends_well().await);
     assert!(member.listed("addsvc").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_sample_in_zookeeper_leaves_at_once_when_told_and_with_its_session_when_killed() {
+    let Some(zoo) = Zookeeper::start().await else { return };
+    let register = format!("zookeeper=127.0.0.1:{}", zoo.port());
+    let listed = async |what: &str, within, expected: &[String]| {
+        support::wait::until(what, within, async || {
+            (zoo.listed("addsvc").await == expected).then_some(())
+        })
+        .await;
+    };
+    let mut one = Sample::start("addsvc", &["--register", &register, "--drain", "0s"]);
+    listed("it has registered", SOON, std::slice::from_ref(&one.address)).await;
+    one.terminate();
+    listed("it has deregistered", SOON, &[]).await;
+    assert!(one.ends_well().await);
+    let mut two = Sample::start("addsvc", &["--register", &register]);
+    listed("the other one has registered", SOON, std::slice::from_ref(&two.address)).await;
+    two.child.kill().expect("our own child");
+    // The session it asked for lasts ten seconds.
+    listed("it is gone", 3 * SOON, &[]).await;
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::config::model::HostPort;
 use crate::config::units::parse_duration;
 use crate::registry::consul::{Consul, Settings};
 use crate::registry::etcd::{self, Etcd};
+use crate::registry::zookeeper::{self, Zookeeper};
 use crate::registry::{Liveness, Registered, Registration, Registry};
 
 /// How long what runs may take once nothing is accepted any more.
@@ -61,7 +62,13 @@ impl Target {
         match self.kind.as_str() {
             "consul" => Ok(Box::new(Consul::new(&Settings::new("register", &self.address))?)),
             "etcd" => Ok(Box::new(Etcd::new(&etcd::Settings::new("register", &self.address))?)),
-            other => Err(format!("one cannot register in `{other}`; known: consul, etcd").into()),
+            "zookeeper" => {
+                Ok(Box::new(Zookeeper::new(&zookeeper::Settings::new("register", &self.address))?))
+            }
+            other => Err(format!(
+                "one cannot register in `{other}`; known: consul, etcd, eureka, zookeeper"
+            )
+            .into()),
         }
     }
 }
