@@ -60,6 +60,9 @@ macro_rules! suite {
 
 suite! {
     consul: crate::support::consul::Consul,
+    dns: crate::support::dns::Dns,
+    etcd: crate::support::etcd::Etcd,
+    zookeeper: crate::support::zookeeper::Zookeeper,
 }
 
 /// Where a test ends early because the real server is missing.

@@ -32,7 +32,7 @@ pub(crate) async fn registers_itself<R: Real>() {
     is(&real, std::slice::from_ref(&address), seen::<R>()).await;
     // Taken away by somebody, or forgotten: made again.
     real.take("edge", address.parse().expect("an address")).await;
-    is(&real, &[], SOON).await;
+    front.gateway.metric_is("frontgate_registry_events_total", &["kind=\"lost\""], 1.0).await;
     is(&real, std::slice::from_ref(&address), Duration::from_secs(45)).await;
     real.restart_empty().await;
     is(&real, &[address], Duration::from_secs(45)).await;

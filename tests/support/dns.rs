@@ -198,6 +198,8 @@ impl Real for Dns {
     /// A record stays until somebody takes it out.
     const GONE: Option<Duration> = None;
     const CATALOG: bool = false;
+    // An answer of 64 KiB holds some 1,600, and the addresses of 1,024 at most are looked up.
+    const MOST_INSTANCES: usize = 1000;
     const REGISTERS: bool = false;
 
     async fn start() -> Option<Self> {

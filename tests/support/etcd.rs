@@ -301,6 +301,13 @@ impl Real for Etcd {
     async fn take_all(&self, instances: &[(String, SocketAddr)]) {
         let delete = |(service, address): &(String, SocketAddr)| json!({ "request_delete_range": { "key": full(&format!("{service}/{address}")) } });
         self.change(instances.iter().map(delete).collect()).await;
+        // Others choose other keys.
+        let [(service, address)] = instances else { return };
+        let of_others = self.read(&format!("{service}/")).await.into_iter();
+        let of_others = of_others.filter(|(_, value)| value.contains(&address.to_string()));
+        let delete =
+            |(key, _): (String, String)| json!({ "request_delete_range": { "key": full(&key) } });
+        self.change(of_others.map(delete).collect()).await;
     }
 
     async fn listed(&self, service: &str) -> Vec<String> {

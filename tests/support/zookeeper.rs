@@ -212,6 +212,21 @@ impl Zookeeper {
         self.server.client(self.auth).await
     }
 
+    /// The children of a node with what they hold.
+    async fn nodes(&self, client: &Client, path: &str) -> Vec<(String, String)> {
+        let names = match client.get_children(path).await {
+            Ok((names, _)) => names,
+            Err(Error::NoNode) => Vec::new(),
+            Err(error) => panic!("{error}"),
+        };
+        let mut nodes = Vec::new();
+        for name in names {
+            let Ok((data, _)) = client.get_data(&format!("{path}/{name}")).await else { continue };
+            nodes.push((name, String::from_utf8_lossy(&data).into_owned()));
+        }
+        nodes
+    }
+
     /// Writes nodes with what they hold, in one session.
     pub(crate) async fn write(&self, nodes: &[(String, String)], mode: CreateMode) -> Client {
         let client = self.client().await;
@@ -320,21 +335,20 @@ impl Real for Zookeeper {
                 }
             }
         }
+        // Others choose other names.
+        let [(service, address)] = instances else { return };
+        let path = format!("/services/{service}");
+        for (node, data) in self.nodes(&client, &path).await {
+            if data.contains(&address.port().to_string()) {
+                client.delete(&format!("{path}/{node}"), None).await.ok();
+            }
+        }
     }
 
     async fn listed(&self, service: &str) -> Vec<String> {
         let client = self.client().await;
-        let path = format!("/services/{service}");
-        let nodes = match client.get_children(&path).await {
-            Ok((nodes, _)) => nodes,
-            Err(Error::NoNode) => Vec::new(),
-            Err(error) => panic!("{error}"),
-        };
-        let mut found = Vec::new();
-        for node in nodes {
-            let Ok((data, _)) = client.get_data(&format!("{path}/{node}")).await else { continue };
-            found.extend(address(&String::from_utf8_lossy(&data)));
-        }
+        let nodes = self.nodes(&client, &format!("/services/{service}")).await;
+        let mut found: Vec<_> = nodes.iter().filter_map(|(_, data)| address(data)).collect();
         found.sort();
         found
     }
