@@ -23,6 +23,8 @@ const CONNECTIONS: usize = 16;
 pub(super) const BODY: usize = 32 << 20;
 /// Bound on an answer.
 pub(super) const PROMPT: Duration = Duration::from_secs(3);
+/// The longest token that is sent with every question.
+const TOKEN: usize = 16 << 10;
 /// A member that has lost its leader says so at once, instead of waiting for one (etcd's `WithRequireLeader`).
 const HAS_LEADER: HeaderName = HeaderName::from_static("grpc-metadata-hasleader");
 
@@ -103,12 +105,17 @@ impl Cluster {
     }
 
     /// Asks one member after the other, beginning with the one that answered last.
-    pub(super) async fn ask(&self, path: &str, body: Bytes) -> Result<Bytes, Failure> {
+    pub(super) async fn ask(
+        &self,
+        path: &str,
+        body: Bytes,
+        within: Duration,
+    ) -> Result<Bytes, Failure> {
         let mut left = self.members.len();
         loop {
             let member = self.current();
             left -= 1;
-            match self.ask_member(member, path, body.clone(), PROMPT).await {
+            match self.ask_member(member, path, body.clone(), within).await {
                 Err(Failure::Member(_)) if left > 0 => self.leave(member),
                 answer => return answer,
             }
@@ -222,8 +229,9 @@ impl Cluster {
         match self.exchange(member, request, PROMPT).await {
             Ok(body) => {
                 let read: Token = json::read(&body).map_err(|why| self.broken(member, &why))?;
-                let token = HeaderValue::from_str(&read.token);
-                token.map(Reply::Token).map_err(|_| self.broken(member, "its token is none"))
+                let token = HeaderValue::from_str(&read.token).ok();
+                let token = token.filter(|token| token.len() <= TOKEN);
+                token.map(Reply::Token).ok_or_else(|| self.broken(member, "its token is none"))
             }
             Err(Failure::Cluster(No::Open, _)) => Ok(Reply::Open),
             Err(Failure::Cluster(_, why)) => Ok(Reply::Refused(why)),

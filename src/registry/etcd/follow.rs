@@ -14,7 +14,7 @@ use super::json::{self, Event, Page, Verb};
 use super::reading;
 use super::stream::Watch;
 use super::tree::{Changes, Odd};
-use crate::registry::ledger::Account;
+use crate::registry::ledger::{Account, Blame};
 use crate::registry::pace::{AWAY, Pace};
 
 /// Between two looks whether the member that is watched still answers, and has a leader: a silent watch says nothing.
@@ -36,6 +36,7 @@ pub(super) async fn run(core: Arc<Core>) {
         last: None,
         odd: Odd::default(),
         news: (Instant::now(), 0),
+        away: false,
     };
     loop {
         let abandoned = core.board.is_abandoned();
@@ -64,6 +65,8 @@ struct Follower {
     odd: Odd,
     /// Since when, and how often, the log was told of keys that hold no instance.
     news: (Instant, usize),
+    /// Whether the log was told that nobody answers.
+    away: bool,
 }
 
 /// What failed, and with which member.
@@ -167,12 +170,37 @@ impl Follower {
             let (before, now) = (cluster.address(before), cluster.address(member));
             tracing::info!(registry, before, now, "another member is asked");
         }
+        if self.is_there() {
+            tracing::info!(registry = self.core.name, "answers again");
+        }
         self.account.well();
         self.core.link(false);
     }
 
+    /// Somebody answers, whatever it is; whether the log was told the contrary.
+    fn is_there(&mut self) -> bool {
+        let was_away = std::mem::take(&mut self.away);
+        if was_away {
+            self.core.ledger.beat(None);
+        }
+        was_away
+    }
+
+    /// Nobody answers. One lost connection is not worth a line, one that cannot be made again is.
+    fn is_away(&mut self, why: &str) {
+        if self.vain < 2 * self.core.cluster.size() {
+            return;
+        }
+        self.core.ledger.beat(Some((why.to_owned(), Blame::Away)));
+        if !std::mem::replace(&mut self.away, true) {
+            let registry = self.core.name.as_str();
+            tracing::warn!(registry, error = why, "no answer; what was found before stays");
+        }
+    }
+
     /// And it goes on doing so: the next failure is a first one.
     fn lasted(&mut self) {
+        self.account.well();
         self.vain = 0;
         self.pace = Pace::default();
     }
@@ -195,6 +223,12 @@ impl Follower {
         core.cluster.leave(member);
         // The others are asked at once; when none answers, all wait.
         if is_refusal || self.vain.is_multiple_of(core.cluster.size()) {
+            match trouble.blame() {
+                Blame::Away => self.is_away(&why),
+                Blame::Refused | Blame::Broken => {
+                    self.is_there();
+                }
+            }
             self.account.ill(&why, trouble.blame());
             self.pace.failed(trouble.longest_pause());
             core.link(!is_refusal);

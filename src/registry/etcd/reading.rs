@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use super::Core;
-use super::cluster::{Failure, No};
+use super::cluster::{Failure, No, PROMPT};
 use super::json::{self, Page};
 use super::tree::{Changes, KEYS, Tree};
 
 /// Keys of a page.
-const PAGE: usize = 5_000;
-/// Bound on one page.
-const WITHIN: Duration = Duration::from_secs(5);
+const PAGE: usize = 2_000;
 /// Bound on them all.
 const ALL: Duration = Duration::from_secs(30);
 /// Readings that compaction may overtake, one after the other.
@@ -45,7 +43,7 @@ async fn pages(core: &Core, member: usize) -> Result<Reading, Failure> {
     let mut keys = 0;
     loop {
         let body = json::range(&from, &end, reading.revision, PAGE);
-        let body = core.cluster.ask_member(member, "/v3/kv/range", body, WITHIN).await?;
+        let body = core.cluster.ask_member(member, "/v3/kv/range", body, PROMPT).await?;
         let Page { header, kvs, more } = json::read(&body).map_err(|why| broken(&why))?;
         if header.revision <= 0 {
             return Err(broken("the answer names no revision"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::Core;
-use super::cluster::{Failure, No};
+use super::cluster::{Failure, No, PROMPT};
 use super::json;
 use crate::registry::Registration;
 use crate::registry::keeper::Keep;
@@ -16,6 +16,9 @@ use crate::registry::trouble::Trouble;
 const TTL: u64 = 10;
 /// Between two signs of life: two may be missed.
 const LOOK: Duration = Duration::from_millis(TTL * 1000 / 3);
+
+/// Bound on one member's answer at the end: another one is asked before the time is over.
+const HASTE: Duration = Duration::from_secs(1);
 
 /// How a registration is kept.
 pub(super) struct Lease {
@@ -38,14 +41,14 @@ impl Lease {
     }
 
     async fn grant(&self) -> Result<i64, Trouble> {
-        let body = self.core.cluster.ask("/v3/lease/grant", json::grant(TTL)).await;
+        let body = self.core.cluster.ask("/v3/lease/grant", json::grant(TTL), PROMPT).await;
         let granted: json::Granted = self.read(&body.map_err(Failure::trouble)?)?;
         Ok(granted.id)
     }
 
     async fn put(&self, lease: i64) -> Result<(), Failure> {
         let body = json::put(&self.key, &self.value, lease);
-        self.core.cluster.ask("/v3/kv/put", body).await.map(drop)
+        self.core.cluster.ask("/v3/kv/put", body, PROMPT).await.map(drop)
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self, body: &[u8]) -> Result<T, Trouble> {
@@ -72,7 +75,7 @@ impl Keep for Lease {
     /// our successor at the same address, is left alone.
     async fn look(&mut self) -> Result<bool, Trouble> {
         let Some(lease) = self.id else { return Ok(false) };
-        let asked = self.core.cluster.ask("/v3/lease/keepalive", json::lease(lease)).await;
+        let asked = self.core.cluster.ask("/v3/lease/keepalive", json::lease(lease), PROMPT).await;
         let kept: json::Line<json::Kept> = match asked {
             Err(Failure::Cluster(No::Lease, _)) => json::Line { result: None, error: None },
             asked => self.read(&asked.map_err(Failure::trouble)?)?,
@@ -84,7 +87,7 @@ impl Keep for Lease {
             self.id = None;
             return Ok(false);
         }
-        let found = self.core.cluster.ask("/v3/kv/range", json::look(&self.key)).await;
+        let found = self.core.cluster.ask("/v3/kv/range", json::look(&self.key), PROMPT).await;
         let page: json::Page = self.read(&found.map_err(Failure::trouble)?)?;
         Ok(!page.kvs.is_empty())
     }
@@ -109,7 +112,7 @@ impl Keep for Lease {
 
     async fn take_back(&mut self) -> Result<(), Trouble> {
         let Some(lease) = self.id else { return Ok(()) };
-        match self.core.cluster.ask("/v3/lease/revoke", json::lease(lease)).await {
+        match self.core.cluster.ask("/v3/lease/revoke", json::lease(lease), HASTE).await {
             Ok(_) | Err(Failure::Cluster(No::Lease, _)) => Ok(()),
             Err(failure) => Err(failure.trouble()),
         }

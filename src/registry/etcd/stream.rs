@@ -26,8 +26,12 @@ impl Watch {
             loop {
                 watch.fill(core).await?;
                 if let Some(line) = watch.lines.next() {
-                    // What comes in the same line waits for nobody: a confirmation carries no change.
-                    return told(core, member, &line).map(drop);
+                    return match told(core, member, &line)? {
+                        Told { created: true, .. } => Ok(()),
+                        Told { .. } => {
+                            Err(core.cluster.broken(member, "the watch is not confirmed"))
+                        }
+                    };
                 }
             }
         };
@@ -45,7 +49,7 @@ impl Watch {
         }
         let mut events = Vec::new();
         while let Some(line) = self.lines.next() {
-            events.append(&mut told(core, self.member, &line)?);
+            events.append(&mut told(core, self.member, &line)?.events);
         }
         Ok(events)
     }
@@ -59,8 +63,8 @@ impl Watch {
     }
 }
 
-/// The changes that a line tells of.
-fn told(core: &Core, member: usize, line: &[u8]) -> Result<Vec<Event>, Failure> {
+/// What a line tells, unless it is the last one.
+fn told(core: &Core, member: usize, line: &[u8]) -> Result<Told, Failure> {
     let line: Line<Told> = json::read(line).map_err(|why| core.cluster.broken(member, &why))?;
     if let Some(error) = line.error {
         let code = error.get("grpc_code").or_else(|| error.get("code"));
@@ -80,7 +84,7 @@ fn told(core: &Core, member: usize, line: &[u8]) -> Result<Vec<Event>, Failure> 
     if told.canceled {
         return Err(core.cluster.refused(member, None, &told.cancel_reason));
     }
-    Ok(told.events)
+    Ok(told)
 }
 
 /// Lines of what comes in pieces.

@@ -3,6 +3,7 @@
 mod encrypted;
 mod failing;
 mod finding;
+mod many;
 mod registering;
 mod scripted;
 

@@ -245,10 +245,13 @@ async fn a_watch_that_is_never_confirmed_or_ends_at_once_keeps_the_last_set() {
 
 #[tokio::test]
 async fn a_watch_that_says_nonsense_keeps_the_last_set() {
+    let event = json!({ "type": "DELETE", "kv": { "key": STANDARD.encode("/services/s/1") } });
+    let unconfirmed = json!({ "result": { "events": [event] } });
     let cancelled = json!({ "result": { "canceled": true, "cancel_reason": "because" } });
     tokio::join!(
         survives_watch(Reply::Unfinished(then(b"nonsense\n"))),
         survives_watch(Reply::Unfinished(then(format!("{cancelled}\n").as_bytes()))),
+        survives_watch(Reply::Unfinished(streamed(&unconfirmed))),
     );
 }
 
