@@ -137,3 +137,6 @@ fn word(code: ResponseCode) -> String {
         |(_, word)| (*word).to_owned(),
     )
 }
+
+#[cfg(test)]
+mod tests;

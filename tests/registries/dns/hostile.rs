@@ -124,6 +124,19 @@ async fn every_bad_answer_keeps_the_last_set_and_is_told_apart() {
 }
 
 #[tokio::test]
+async fn a_server_that_never_did_anything_but_refuse_is_failed_and_seldom_asked() {
+    let script = Script::start(code(ResponseCode::Refused)).await;
+    let registry = script.registry();
+    let found = registry.watch(srv("s.test"));
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let status = registry.status();
+    assert_eq!((status.health, status.last_success), (Health::Failed, None), "{status:?}");
+    assert!(matches!(found.borrow().state, State::Unheard { .. }));
+    let asked = script.asked().len();
+    assert!((2..=7).contains(&asked), "asked {asked} times within 8 s");
+}
+
+#[tokio::test]
 async fn a_name_that_does_not_exist_and_one_without_records_are_empty_sets() {
     let script = Script::start(instance(1, 1)).await;
     let registry = script.registry();
