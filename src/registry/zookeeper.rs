@@ -11,6 +11,7 @@ mod register;
 mod settings;
 mod tree;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use tokio::runtime::Handle;
@@ -51,6 +52,8 @@ struct Core {
     wake: Notify,
     /// Nobody is left who could want something else.
     left: Notify,
+    /// Nodes of ours, and who is told when one is deleted.
+    kept: Mutex<HashMap<String, Arc<Notify>>>,
     /// The session while it is connected.
     session: watch::Sender<Option<Client>>,
 }
@@ -66,6 +69,7 @@ impl Zookeeper {
             board: Board::new(),
             wake: Notify::new(),
             left: Notify::new(),
+            kept: Mutex::default(),
             session: watch::Sender::new(None),
             settings,
         };
@@ -122,6 +126,14 @@ impl Drop for Owner {
 impl Core {
     fn auth(&self) -> Option<Secret> {
         self.auth.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A node was deleted that may be one of ours.
+    fn deleted(&self, path: &str) {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(keeper) = kept.get(path) {
+            keeper.notify_one();
+        }
     }
 
     /// Credentials that were replaced since they were read; from now on they are the ones to use.

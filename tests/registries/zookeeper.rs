@@ -4,6 +4,7 @@ mod catalog;
 mod failing;
 mod finding;
 mod guarded;
+mod hostile;
 mod many;
 mod registering;
 

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use zookeeper_client::Client;
+use tokio::time::Instant;
 
+use super::link::Link;
 use super::read::Reader;
 use super::{Core, Owner, link};
 use crate::registry::ledger::{Account, Blame};
@@ -13,8 +14,10 @@ use crate::registry::trouble::Trouble;
 
 /// How often it is looked whether anybody still wants something.
 const LOOK: Duration = Duration::from_secs(10);
-/// Connections in a row that end before everything was read, after which a session is given up.
-const FRUITLESS: u32 = 3;
+/// A connection that does not last so long is not resumed.
+const STEADY: Duration = Duration::from_secs(2);
+/// The least between two sessions that lead to nothing: each costs a second connection before the library is stopped.
+const APART: Duration = Duration::from_secs(2);
 /// The pause after a failure that cannot be: a panic.
 const SHOCK: Duration = Duration::from_secs(5);
 
@@ -38,11 +41,15 @@ pub(super) async fn run(core: Arc<Core>, owner: Weak<Owner>) {
 async fn attend(core: Arc<Core>, owner: Weak<Owner>) {
     let account = core.ledger.account("services".to_owned());
     let mut attendant = Attendant { core: &core, account, denied: None, is_away: false };
+    let mut held = None;
     tokio::select! {
-        () = attendant.serve() => {}
+        () = attendant.serve(&mut held) => {}
         () = unneeded(&core, &owner) => {}
     }
     core.session.send_replace(None);
+    if let Some(link) = held {
+        link.close().await;
+    }
 }
 
 /// Ends when nobody can ask for anything any more and nobody watches.
@@ -62,33 +69,30 @@ pub(super) struct Attendant<'a> {
 }
 
 impl Attendant<'_> {
-    /// Never ends.
-    async fn serve(&mut self) {
+    /// Never ends. `held` is the session that there is.
+    async fn serve(&mut self, held: &mut Option<Link>) {
         let mut pace = Pace::default();
-        let mut old: Option<Client> = None;
-        let mut fruitless = 0;
         loop {
             pace.ready().await;
             let core = self.core;
-            let client =
-                link::reach(core, old.as_ref(), |trouble| self.is_not_reached(trouble)).await;
+            let link = link::reach(core, held.take(), |trouble| self.is_not_reached(trouble)).await;
             self.is_reached();
-            let reader = Reader::new(core, &client);
-            let mut was_read = false;
+            let client = &held.insert(link).client;
+            let (start, mut was_read) = (Instant::now(), false);
             let trouble = tokio::select! {
-                trouble = reader.run(self, &mut was_read) => trouble,
-                trouble = link::lost(&client) => trouble,
+                trouble = Reader::new(core, client).run(self, &mut was_read) => trouble,
+                trouble = link::lost(client) => trouble,
             };
             core.session.send_replace(None);
             self.fails(&trouble);
-            if was_read {
-                (pace, fruitless) = (Pace::default(), 0);
+            if was_read && start.elapsed() >= STEADY {
+                pace = Pace::default();
             } else {
-                fruitless += 1;
+                // The library would take it up again at once, without end.
+                *held = None;
+                pace.failed(trouble.longest_pause());
+                tokio::time::sleep(APART).await;
             }
-            pace.failed(trouble.longest_pause());
-            // A session that only ever breaks would be taken up again at once, without end.
-            old = (fruitless < FRUITLESS).then_some(client);
         }
     }
 

@@ -54,11 +54,13 @@ impl Root {
     /// What a path is about.
     pub(super) fn place<'a>(&self, path: &'a str) -> Place<'a> {
         let names = path.strip_prefix(self.0.as_str()).and_then(|rest| rest.strip_prefix('/'));
-        match names.unwrap_or_default().split_once('/') {
-            None if names.is_none_or(str::is_empty) => Place::Elsewhere,
-            None => Place::Service(names.unwrap_or_default()),
-            Some((_, below)) if below.contains('/') => Place::Elsewhere,
-            Some((service, node)) => Place::Instance(service, node),
+        let names = names.unwrap_or_default();
+        match names.split_once('/') {
+            None if is_name(names) => Place::Service(names),
+            Some((service, node)) if is_name(service) && is_name(node) => {
+                Place::Instance(service, node)
+            }
+            None | Some(_) => Place::Elsewhere,
         }
     }
 }
@@ -101,6 +103,8 @@ mod tests {
             ("/s/a", Place::Service("a")),
             ("/s/a/b", Place::Instance("a", "b")),
             ("/s/a/b/c", Place::Elsewhere),
+            ("/s/a/", Place::Elsewhere),
+            ("/s//b", Place::Elsewhere),
             ("", Place::Elsewhere),
         ] {
             assert_eq!(root.place(path), place, "{path}");

@@ -121,6 +121,9 @@ impl<'a> Reader<'a> {
             | EventType::NodeDataChanged
             | EventType::NodeChildrenChanged => false,
         };
+        if is_gone {
+            self.core.deleted(&event.path);
+        }
         match self.core.root.place(&event.path) {
             Place::Service(service) => {
                 if let Some(names) = &mut self.names {

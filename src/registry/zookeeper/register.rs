@@ -1,12 +1,12 @@
 //! One registration: an ephemeral node that lives as long as the session does.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use zookeeper_client::{Acl, Acls, Client, CreateMode, Error, OneshotWatcher, Permission};
+use zookeeper_client::{Acl, Acls, Client, CreateMode, Error, Permission};
 
 use super::names::{is_name, shown};
 use super::{Core, Owner, link};
@@ -35,14 +35,14 @@ pub(super) struct Keeper {
     /// Our node, and the session it belongs to.
     made: Option<(String, i64)>,
     at: Option<Instant>,
-    /// Says when it changes.
-    watcher: Option<OneshotWatcher>,
+    /// Told when it is deleted.
+    deleted: Arc<Notify>,
 }
 
 impl Keeper {
     pub(super) fn new(owner: &Arc<Owner>, registration: Registration) -> Self {
         let (owner, session) = (Arc::clone(owner), owner.0.session.subscribe());
-        Self { owner, session, registration, made: None, at: None, watcher: None }
+        Self { owner, session, registration, made: None, at: None, deleted: Arc::default() }
     }
 
     fn core(&self) -> &Core {
@@ -65,14 +65,14 @@ impl Keeper {
             ours.push(self.add(&client).await?);
         }
         let is_new = self.made.as_ref().is_none_or(|(_, of)| *of != session);
-        self.made = ours.pop().map(|node| (node, session));
+        self.keep(ours.pop().map(|node| (node, session)));
         // What a former process or session of ours has left, and would stay until the server notices its end. Not later
         // than that: two who register under the same id would go on deleting one another's.
         let stale = if is_new { others } else { Vec::new() };
         for node in stale.into_iter().chain(ours) {
             self.remove(&client, &node).await?;
         }
-        self.arm(&client).await.map(|_| ())
+        Ok(())
     }
 
     /// Nodes of this id: those of this session, and others.
@@ -123,20 +123,34 @@ impl Keeper {
         }
     }
 
-    /// Watches our node; whether it is there.
-    async fn arm(&mut self, client: &Client) -> Result<bool, Trouble> {
+    /// Whether our node is there.
+    async fn is_there(&self, client: &Client) -> Result<bool, Trouble> {
         let Some((node, session)) = &self.made else { return Ok(false) };
-        let answer = client.check_and_watch_stat(node).await;
-        let (stat, watcher) = answer.map_err(|error| denied(node, &error))?;
-        let is_there = stat.is_some_and(|stat| stat.ephemeral_owner == *session);
-        self.watcher = is_there.then_some(watcher);
-        Ok(is_there)
+        let stat = client.check_stat(node).await.map_err(|error| denied(node, &error))?;
+        Ok(stat.is_some_and(|stat| stat.ephemeral_owner == *session))
+    }
+
+    /// Says which node is ours, so that the watch tells us of its end.
+    fn keep(&mut self, made: Option<(String, i64)>) {
+        let mut kept = self.owner.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((node, _)) = std::mem::replace(&mut self.made, made) {
+            kept.remove(&node);
+        }
+        if let Some((node, _)) = &self.made {
+            kept.insert(node.clone(), Arc::clone(&self.deleted));
+        }
     }
 
     /// Bounds a step's time.
     async fn within<T>(step: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
         let late = |_| Err(Trouble::Away("the server does not answer".to_owned()));
         tokio::time::timeout(LATE, step).await.unwrap_or_else(late)
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.keep(None);
     }
 }
 
@@ -153,21 +167,15 @@ impl Keep for Keeper {
         let client = self.client()?;
         // The node of another session is as good as gone.
         let is_ours = self.made.as_ref().is_some_and(|(_, of)| *of == client.session_id().0);
-        if is_ours { Self::within(self.arm(&client)).await } else { Ok(false) }
+        if is_ours { Self::within(self.is_there(&client)).await } else { Ok(false) }
     }
 
     async fn rest(&mut self) {
-        let watcher = self.watcher.take();
-        let changed = async {
-            match watcher {
-                Some(watcher) => drop(watcher.changed().await),
-                None => std::future::pending().await,
-            }
-        };
-        self.session.mark_unchanged();
+        let of = self.made.as_ref().map(|(_, of)| *of);
+        let is_another = |now: &Option<Client>| now.as_ref().map(|now| now.session_id().0) != of;
         tokio::select! {
-            () = changed => {}
-            _ = self.session.changed() => {}
+            () = self.deleted.notified() => {}
+            _ = self.session.wait_for(is_another) => {}
             () = tokio::time::sleep(LOOK) => {}
         }
     }
@@ -227,4 +235,41 @@ fn denied(path: &str, error: &Error) -> Trouble {
     }
     let path = shown(path);
     Trouble::Refused(format!("{path} may not be written with this `auth`, or without one"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::HostPort;
+    use crate::registry::{Liveness, value};
+
+    #[test]
+    fn what_is_written_is_read_again_as_the_same_instance() {
+        let registration = Registration {
+            id: "edge-1".into(),
+            name: "edge".into(),
+            address: HostPort { host: "fd00::1".into(), port: 8080 },
+            tags: vec!["frontgate".into(), "v2".into()],
+            check: Liveness::Heartbeat,
+        };
+        let entry = value::read(described(&registration).to_string().as_bytes()).unwrap();
+        assert_eq!(entry.endpoint.address, registration.address);
+        assert!(entry.up && entry.is_tagged(&registration.tags));
+    }
+
+    #[test]
+    fn a_node_is_of_an_id_with_a_number_behind_it_and_of_no_other() {
+        for (node, is) in [
+            ("edge-1-0000000000", true),
+            ("edge-1-2147483648000000000", true),
+            ("edge-1-000000000", false),
+            ("edge-1-00000000x0", false),
+            ("edge-1-1-0000000000", false),
+            ("edge-10000000000", false),
+            ("edge-1-", false),
+            ("edge-1", false),
+        ] {
+            assert_eq!(is_of(node, "edge-1"), is, "{node}");
+        }
+    }
 }

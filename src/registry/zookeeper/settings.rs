@@ -144,3 +144,59 @@ fn read(name: &str, table: &mut Table<'_>) -> Option<Zookeeper> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Problems, Section};
+    use crate::registry::{self, INFOS};
+
+    fn section(text: &str) -> Section {
+        let info = INFOS.iter().find(|info| info.name == "zookeeper").unwrap();
+        Section::from_toml("registry.zookeeper", info, text).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn settings(text: &str) -> (Settings, Root) {
+        let section = section(text);
+        let mut problems = Problems::new();
+        let read = Settings::read("z", &mut section.read(&mut problems));
+        assert!(problems.is_empty(), "{problems}");
+        read.checked().unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let auth = folder.path().join("auth");
+        std::fs::write(&auth, "user:old\n").unwrap();
+        let (read, root) = settings(&format!(
+            "kind = 'zookeeper'\nservers = ' a:2181, b ,[::1]:2183/app/x'\nroot = '/s'\nsession_timeout = '2s'\n\
+             auth = {{ file = '{}' }}",
+            auth.display()
+        ));
+        assert_eq!(read.servers, "a:2181,b:2181,[::1]:2183");
+        assert_eq!(root.path(), "/app/x/s");
+        assert_eq!(read.session_timeout, Duration::from_secs(2));
+        assert_eq!(read.auth, Some(Secret::new("user:old".into())));
+        std::fs::write(&auth, "user:new\n").unwrap();
+        assert_eq!(read.reread.unwrap()(), Some(Secret::new("user:new".into())));
+    }
+
+    #[test]
+    fn an_empty_table_is_the_server_beside_us() {
+        let (read, root) = settings("kind = 'zookeeper'");
+        assert_eq!((read.servers.as_str(), root.path()), (SERVERS, ROOT));
+        assert_eq!((read.session_timeout, read.auth), (TIMEOUT, None));
+        assert!(registry::build(&section("kind = 'zookeeper'"), &mut Problems::new()).is_some());
+    }
+
+    #[test]
+    fn what_is_no_server_is_said_so() {
+        for servers in
+            ["", ",", "a:", "a:0", "a:65536", "a b:1", "::1", "[x]:1", "http://a:1", "a,,b"]
+        {
+            let settings = Settings::new("z", servers);
+            assert!(settings.checked().is_err(), "{servers:?} was taken");
+        }
+    }
+}

@@ -194,3 +194,86 @@ impl Contents for Tree {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::value;
+
+    fn wanted() -> BTreeSet<String> {
+        ["a", "b"].map(String::from).into()
+    }
+
+    fn children(nodes: &[&str]) -> Said<BTreeSet<String>> {
+        Said::Is(nodes.iter().map(|node| (*node).to_owned()).collect())
+    }
+
+    fn listed(service: &str, said: Said<BTreeSet<String>>) -> News {
+        News { listed: [(service.to_owned(), said)].into(), ..News::default() }
+    }
+
+    fn with(mut news: News, node: &str, said: Said<Written>) -> News {
+        news.nodes.push(("a".to_owned(), node.to_owned(), said));
+        news
+    }
+
+    fn good(port: u16) -> Said<Written> {
+        Said::Is(value::read(format!("10.0.0.1:{port}").as_bytes()))
+    }
+
+    fn take(tree: &mut Tree, news: News) -> Taken {
+        tree.take(news, &Root::new("/s").unwrap(), &wanted())
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_node_is_said_once_until_it_changes() {
+        let mut tree = Tree::default();
+        let bad = |why: &str| Said::Is(Err(why.to_owned()));
+        let news = with(listed("a", children(&["x", "y"])), "x", good(1));
+        assert_eq!(take(&mut tree, with(news, "y", bad("one"))).unusable, ["/s/a/y: one"]);
+        let again = take(&mut tree, with(News::default(), "y", bad("one")));
+        assert_eq!(again.unusable, [""; 0]);
+        let other = take(&mut tree, with(News::default(), "y", bad("two")));
+        assert_eq!(other.unusable, ["/s/a/y: two"]);
+        assert_eq!(tree.entries("a").count(), 1);
+        take(&mut tree, with(News::default(), "y", good(2)));
+        take(&mut tree, with(News::default(), "x", Said::Gone));
+        assert_eq!(tree.entries("a").count(), 1);
+    }
+
+    #[test]
+    fn a_service_that_may_not_be_read_keeps_what_was_known() {
+        let mut tree = Tree::default();
+        assert_eq!(tree.doubt(Some("a")), Some(Doubt::Unread));
+        take(&mut tree, with(listed("a", children(&["x"])), "x", good(1)));
+        assert_eq!(tree.doubt(Some("a")), None);
+        let denied = || Said::Denied("no".to_owned());
+        let taken = take(&mut tree, listed("a", Said::Denied("no".to_owned())));
+        assert_eq!(taken.refused.into_iter().collect::<Vec<_>>(), [("a".into(), "no".into())]);
+        assert!(!taken.is_readable);
+        assert_eq!(tree.entries("a").count(), 1);
+        // Its children are named again, but none of them can be read.
+        let news = with(listed("a", children(&["x", "y"])), "x", denied());
+        take(&mut tree, with(news, "y", denied()));
+        assert_eq!(tree.doubt(Some("a")), Some(Doubt::Refused("no".into())));
+        assert_eq!(tree.entries("a").count(), 1);
+        // One can.
+        take(&mut tree, with(News::default(), "y", good(2)));
+        assert_eq!((tree.doubt(Some("a")), tree.entries("a").count()), (None, 2));
+    }
+
+    #[test]
+    fn names_are_those_of_services_with_instances_and_forgotten_when_nobody_asks() {
+        let mut tree = Tree::default();
+        assert_eq!(tree.doubt(None), Some(Doubt::Unread));
+        let mut news = with(listed("a", children(&["x"])), "x", good(1));
+        news.listed.insert("b".to_owned(), Said::Gone);
+        news.names = Some(Said::Is(()));
+        take(&mut tree, news);
+        assert_eq!((tree.doubt(None), Contents::services(&tree)), (None, vec!["a"]));
+        take(&mut tree, News { forget_names: true, ..News::default() });
+        assert_eq!(tree.doubt(None), Some(Doubt::Unread));
+        tree.take(News::default(), &Root::new("/s").unwrap(), &BTreeSet::new());
+        assert_eq!(tree.doubt(Some("a")), Some(Doubt::Unread), "nobody wants it");
+    }
+}
