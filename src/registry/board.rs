@@ -21,6 +21,11 @@ pub(super) trait Contents: Default + Send + 'static {
     fn doubt(&self, _service: Option<&str>) -> Option<Doubt> {
         None
     }
+
+    /// Whether a service opts in to a catalog with these tags. Some registries know more instances than may be used.
+    fn is_tagged(&self, service: &str, tags: &[String]) -> bool {
+        self.entries(service).any(|entry| entry.is_tagged(tags))
+    }
 }
 
 /// Why a part of what a registry says cannot be believed.
@@ -193,9 +198,7 @@ impl<C: Contents> Shown<C> {
 
     fn list(&self, query: &CatalogQuery, before: &State) -> Names {
         let tag = query.tag.as_slice();
-        let wanted = |name: &&str| {
-            tag.is_empty() || self.contents.entries(name).any(|entry| entry.is_tagged(tag))
-        };
+        let wanted = |name: &&str| tag.is_empty() || self.contents.is_tagged(name, tag);
         let mut services: Vec<String> =
             self.contents.services().into_iter().filter(wanted).map(str::to_owned).collect();
         services.sort_unstable();
@@ -262,6 +265,11 @@ mod tests {
         assert_eq!(board.watched(), (1, 2));
         drop((early, late));
         assert_eq!(board.watched(), (0, 0));
+        assert!(!board.is_watched());
+        let names = board.catalog(CatalogQuery { tag: None });
+        assert!(board.is_watched());
+        drop(names);
+        assert!(!board.is_watched());
     }
 
     #[test]
