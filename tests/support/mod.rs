@@ -11,6 +11,7 @@ pub(crate) mod client;
 pub(crate) mod consul;
 pub(crate) mod dns;
 pub(crate) mod etcd;
+pub(crate) mod eureka;
 pub(crate) mod gateway;
 pub(crate) mod load;
 pub(crate) mod peer;
