@@ -7,6 +7,7 @@ mod board;
 pub mod consul;
 pub mod dns;
 pub mod etcd;
+pub mod eureka;
 mod fixed;
 mod gate;
 mod http;
@@ -53,6 +54,12 @@ pub const KINDS: &[Kind<Build>] = &[
         build: Build { check: etcd::check, open: etcd::open },
     },
     Kind {
+        name: "eureka",
+        about: "Eureka: polls for what changed, its applications as a catalog, registering with heartbeats",
+        keys: eureka::KEYS,
+        build: Build { check: eureka::check, open: eureka::open },
+    },
+    Kind {
         name: "zookeeper",
         about: "ZooKeeper: the children of a node per service, and registering as an ephemeral one",
         keys: zookeeper::KEYS,
@@ -75,6 +82,7 @@ pub const INFOS: &[KindInfo] = &[
     KINDS[1].checked(KINDS[1].build.check).of_names_only(),
     KINDS[2].checked(KINDS[2].build.check),
     KINDS[3].checked(KINDS[3].build.check),
+    KINDS[4].checked(KINDS[4].build.check),
 ];
 
 /// The registry that a checked section describes; none when it has problems after all, which are reported.

@@ -8,6 +8,7 @@ mod catalog;
 mod dns;
 mod encrypted;
 mod etcd;
+mod eureka;
 mod failing;
 mod finding;
 mod many;
