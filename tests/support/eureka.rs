@@ -44,9 +44,13 @@ pub(crate) struct Eureka {
 impl Eureka {
     /// `flags` are properties beyond those of `tests/servers/eureka`; none when the server is missing and tests may skip.
     pub(crate) async fn start_with(flags: &[&str]) -> Option<Self> {
+        Self::start_on(ports::free(1)[0], flags).await
+    }
+
+    /// The same, on a port that the test has tried before.
+    pub(crate) async fn start_on(port: u16, flags: &[&str]) -> Option<Self> {
         let program = servers::find("eureka")?;
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let port = ports::free(1)[0];
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         let guarded = flags.iter().any(|flag| flag == "--guarded");
         let child = spawn(&program, &dir, port, &flags).expect("eureka starts");

@@ -40,7 +40,7 @@ pub(super) struct Listed {
 #[derive(Deserialize)]
 struct Whole<'a> {
     #[serde(borrow)]
-    applications: Applications<'a>,
+    applications: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -82,12 +82,18 @@ struct Written {
 
 /// Reads an answer. An error when it makes no sense as a whole.
 pub(super) fn answer(body: &[u8]) -> Result<Answer, String> {
-    let whole: Whole<'_> = serde_json::from_slice(body)
-        .map_err(|error| shorten(&format!("the answer is no list of applications: {error}")))?;
-    let all = whole.applications;
+    let text = std::str::from_utf8(body).map_err(|_| "the answer is no text")?.trim();
+    let whole = object::<Whole<'_>>(text);
+    let all = whole.and_then(|whole| object::<Applications<'_>>(whole.applications.get()));
+    let all =
+        all.map_err(|why| shorten(&format!("the answer is no list of applications: {why}")))?;
+    // An empty registry has an empty sum, and in some versions no applications at all.
+    if all.hash.is_none() && all.application.is_none() {
+        return Err("the answer has neither applications nor their sum".into());
+    }
     let mut answer = Answer {
         version: all.version.as_ref().and_then(number),
-        hash: all.hash.as_ref().and_then(text).map(str::to_owned),
+        hash: all.hash.as_ref().and_then(Value::as_str).map(str::to_owned),
         ..Answer::default()
     };
     let applications = list(all.application).map_err(|why| format!("its applications: {why}"))?;
@@ -104,8 +110,8 @@ pub(super) fn answer(body: &[u8]) -> Result<Answer, String> {
 }
 
 fn application(raw: &RawValue, answer: &mut Answer) -> Result<(), String> {
-    let read = serde_json::from_str::<Application<'_>>(raw.get()).map_err(|e| e.to_string());
-    let named = read.and_then(|read| Ok((list(read.instance)?, read.name)));
+    let named =
+        object::<Application<'_>>(raw.get()).and_then(|read| Ok((list(read.instance)?, read.name)));
     let (instances, name) = match named {
         Ok(read) => read,
         Err(why) => {
@@ -135,7 +141,7 @@ fn application(raw: &RawValue, answer: &mut Answer) -> Result<(), String> {
 
 /// An instance, and why it cannot be used though it says that it can.
 fn instance(raw: &RawValue, app: Option<&str>) -> Result<(Listed, Option<String>), String> {
-    let written: Written = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
+    let written: Written = object(raw.get())?;
     let service = app.or(text(&written.app)).ok_or("it belongs to no application")?.to_lowercase();
     let id = written.id().ok_or("it has no id, no host name and no address")?.to_owned();
     let status = Status::read(&written.status);
@@ -210,6 +216,14 @@ fn port(written: &Value, open: bool) -> Result<(Option<u16>, bool), String> {
         None if open => Err("its port is no port".into()),
         port => Ok((port, open)),
     }
+}
+
+/// An object and nothing else: a list of its values in the right order would be taken as well.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+    if !text.starts_with('{') {
+        return Err("it is no object".into());
+    }
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 /// The things of a list, or the one thing that stands in its place.

@@ -140,13 +140,13 @@ impl Poller {
             core.board.ill(&format!("{address} was started again and may not know everything yet"));
             return Ok(None);
         }
-        let (version, expected) = (answer.version, answer.hash.clone());
+        let Answer { version, hash, listed, skipped } = answer;
         let mut apps = self.apps.clone();
-        let skipped = self.take(answer, &mut apps);
-        if expected.is_none_or(|hash| hash != apps.hash()) || apps.count() > MOST {
+        apps.apply(listed);
+        if hash.is_none_or(|hash| hash != apps.hash()) || apps.count() > MOST {
             return Ok(None);
         }
-        self.skipped.more(&self.account, skipped);
+        self.skipped.more(skipped).iter().for_each(|why| self.account.skipped(why));
         self.publish(apps);
         Ok(Some(Base { heard: Instant::now(), version, ..base }))
     }
@@ -164,17 +164,12 @@ impl Poller {
             // Not even this adds up, so no delta would.
             self.no_deltas("the server's sum is not that of its own answer");
         }
-        self.skipped.all(&self.account, answer.skipped);
+        self.skipped.all(answer.skipped).iter().for_each(|why| self.account.skipped(why));
         self.publish(apps);
         let now = Instant::now();
         let version = None;
         self.base = Some(Base { server, heard: now, complete: now, version });
         Ok(())
-    }
-
-    fn take(&self, answer: Answer, apps: &mut Apps) -> Vec<String> {
-        apps.apply(answer.listed);
-        answer.skipped
     }
 
     fn no_deltas(&mut self, why: &str) -> Option<Base> {

@@ -1,6 +1,9 @@
 //! Eureka against the real server, and against a scripted one for what a real one cannot be made to do.
 
+mod failing;
 mod finding;
+mod registering;
+mod scripted;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,6 +11,7 @@ use std::time::Duration;
 use frontgate::registry::eureka::{Eureka as Registry, Settings};
 
 use super::support::eureka::{self, Eureka};
+use super::support::ports;
 
 /// Bound on a change being found: a poll each second, on a machine that is busy with other things.
 const SEEN: Duration = Duration::from_secs(10);
@@ -19,6 +23,14 @@ fn settings(servers: &[&Eureka]) -> Settings {
     let mut settings = Settings::new("test", &urls);
     settings.poll = Duration::from_secs(1);
     settings
+}
+
+/// A registry whose server is not there yet, and where it will be.
+fn without_server() -> (Registry, u16) {
+    let port = ports::free(1)[0];
+    let mut settings = Settings::new("test", &[&format!("http://127.0.0.1:{port}/eureka")]);
+    settings.poll = Duration::from_secs(1);
+    (Registry::new(&settings).expect("good settings"), port)
 }
 
 fn registry(server: &Eureka) -> Registry {
