@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use support::consul::Consul;
 use support::etcd::Etcd;
+use support::eureka::Eureka;
 use support::real::Real;
 use support::zookeeper::Zookeeper;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -187,6 +188,20 @@ async fn a_sample_registers_in_etcd_and_is_gone_when_it_leaves() {
     backend.terminate();
     assert!(backend.ends_well().await);
     assert!(member.listed("addsvc").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_sample_registers_in_eureka_and_is_gone_when_it_leaves() {
+    let Some(server) = Eureka::start().await else { return };
+    let register = format!("eureka={}", server.url());
+    let mut backend = Sample::start("addsvc", &["--register", &register, "--drain", "0s"]);
+    support::wait::until("it is registered", SOON, async || {
+        (server.listed("addsvc").await == [backend.address.clone()]).then_some(())
+    })
+    .await;
+    backend.terminate();
+    assert!(backend.ends_well().await);
+    assert!(server.listed("addsvc").await.is_empty());
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::config::model::HostPort;
 use crate::config::units::parse_duration;
 use crate::registry::consul::{Consul, Settings};
 use crate::registry::etcd::{self, Etcd};
+use crate::registry::eureka::{self, Eureka};
 use crate::registry::zookeeper::{self, Zookeeper};
 use crate::registry::{Liveness, Registered, Registration, Registry};
 
@@ -62,6 +63,9 @@ impl Target {
         match self.kind.as_str() {
             "consul" => Ok(Box::new(Consul::new(&Settings::new("register", &self.address))?)),
             "etcd" => Ok(Box::new(Etcd::new(&etcd::Settings::new("register", &self.address))?)),
+            "eureka" => {
+                Ok(Box::new(Eureka::new(&eureka::Settings::new("register", &[&self.address]))?))
+            }
             "zookeeper" => {
                 Ok(Box::new(Zookeeper::new(&zookeeper::Settings::new("register", &self.address))?))
             }
