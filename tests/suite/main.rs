@@ -62,6 +62,7 @@ suite! {
     consul: crate::support::consul::Consul,
     dns: crate::support::dns::Dns,
     etcd: crate::support::etcd::Etcd,
+    eureka: crate::support::eureka::Eureka,
     zookeeper: crate::support::zookeeper::Zookeeper,
 }
 
