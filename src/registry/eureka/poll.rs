@@ -1,10 +1,11 @@
 //! One task that knows everything: a full answer first, then what changed, and a full one again when in doubt.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{Method, Response};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -35,9 +36,10 @@ struct Base {
     server: usize,
     heard: Instant,
     complete: Instant,
-    /// Of the newest delta.
-    version: Option<u64>,
 }
+
+/// Stands for the whole answer to one question.
+type Seal = u64;
 
 struct Poller {
     core: Arc<Core>,
@@ -46,6 +48,11 @@ struct Poller {
     server: usize,
     apps: Apps,
     base: Option<Base>,
+    /// The answer that was taken in last. A server gives the same one, byte for byte, until something changes.
+    taken: Option<Seal>,
+    /// The version of the newest delta, and whose it was.
+    version: Option<(usize, u64)>,
+    hasher: RandomState,
     /// Deltas are not worth asking for before.
     deltas_after: Instant,
     /// Rounds in a row.
@@ -63,6 +70,9 @@ pub(super) async fn run(core: Arc<Core>, mut had: watch::Receiver<()>) {
         server: 0,
         apps: Apps::default(),
         base: None,
+        taken: None,
+        version: None,
+        hasher: RandomState::new(),
         deltas_after: Instant::now(),
         failures: 0,
         away: false,
@@ -126,21 +136,25 @@ impl Poller {
         let core = Arc::clone(&self.core);
         let get = (Method::GET, "/apps/delta");
         let answer = core.servers.call(base.server, get, Bytes::new(), WITHIN).await?;
-        // A server that is told to have no deltas forbids to ask for them.
-        if matches!(answer.status(), StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) {
-            return Ok(self.no_deltas("the server has none"));
+        // A server that is told to have no deltas forbids to ask for them. A full answer tells what else may be wrong.
+        if !answer.status().is_success() {
+            return Ok(self.no_deltas(&format!("the server answers {}", answer.status())));
         }
-        let body = core.servers.json(base.server, answer)?;
-        let answer = match decode::answer(&body) {
+        let seal = self.seal(base.server, &answer);
+        if self.says_nothing_new(seal) {
+            return Ok(Some(Base { heard: Instant::now(), ..base }));
+        }
+        let body = core.servers.json(base.server, answer).map_err(|trouble| trouble.to_string());
+        let answer = match body.and_then(|body| decode::answer(&body)) {
             Ok(answer) => answer,
             Err(why) => return Ok(self.no_deltas(&why)),
         };
-        if answer.version.zip(base.version).is_some_and(|(now, before)| now < before) {
+        if self.was_started_again(base.server, answer.version) {
             let address = core.servers.address(base.server);
             core.board.ill(&format!("{address} was started again and may not know everything yet"));
             return Ok(None);
         }
-        let Answer { version, hash, listed, skipped } = answer;
+        let Answer { hash, listed, skipped, .. } = answer;
         let mut apps = self.apps.clone();
         apps.apply(listed);
         if hash.is_none_or(|hash| hash != apps.hash()) || apps.count() > MOST {
@@ -148,28 +162,47 @@ impl Poller {
         }
         self.skipped.more(skipped).iter().for_each(|why| self.account.skipped(why));
         self.publish(apps);
-        Ok(Some(Base { heard: Instant::now(), version, ..base }))
+        self.taken = Some(seal);
+        Ok(Some(Base { heard: Instant::now(), ..base }))
     }
 
     async fn complete(&mut self, server: usize) -> Result<(), Trouble> {
         let core = Arc::clone(&self.core);
         let get = (Method::GET, "/apps");
         let answer = core.servers.call(server, get, Bytes::new(), WITHIN).await?;
-        let body = core.servers.json(server, answer)?;
-        let broken = |why| Trouble::Broken(format!("{}: {why}", core.servers.address(server)));
-        let answer = decode::answer(&body).map_err(broken)?;
-        let agreed = answer.hash.clone();
-        let apps = Apps::new(answer.listed, &self.apps);
-        if agreed.is_none_or(|hash| hash != apps.hash()) {
-            // Not even this adds up, so no delta would.
-            self.no_deltas("the server's sum is not that of its own answer");
+        let seal = self.seal(server, &answer);
+        if !self.says_nothing_new(seal) {
+            let body = core.servers.json(server, answer)?;
+            let broken = |why| Trouble::Broken(format!("{}: {why}", core.servers.address(server)));
+            let answer = decode::answer(&body).map_err(broken)?;
+            let sum = answer.hash.clone();
+            let apps = Apps::new(answer.listed, &self.apps);
+            if sum.is_none_or(|hash| hash != apps.hash()) {
+                // Not even this adds up, so no delta would.
+                self.no_deltas("the server's sum is not that of its own answer");
+            }
+            self.skipped.all(answer.skipped).iter().for_each(|why| self.account.skipped(why));
+            self.publish(apps);
+            self.taken = Some(seal);
         }
-        self.skipped.all(answer.skipped).iter().for_each(|why| self.account.skipped(why));
-        self.publish(apps);
         let now = Instant::now();
-        let version = None;
-        self.base = Some(Base { server, heard: now, complete: now, version });
+        self.base = Some(Base { server, heard: now, complete: now });
         Ok(())
+    }
+
+    /// While a server lives, its version grows.
+    fn was_started_again(&mut self, server: usize, version: Option<u64>) -> bool {
+        let Some(version) = version else { return false };
+        let before = self.version.replace((server, version));
+        before.is_some_and(|(whose, before)| whose == server && version < before)
+    }
+
+    fn seal(&self, server: usize, answer: &Response<Bytes>) -> Seal {
+        self.hasher.hash_one((server, answer.status(), answer.body()))
+    }
+
+    fn says_nothing_new(&self, seal: Seal) -> bool {
+        self.taken == Some(seal) && self.core.board.is_live()
     }
 
     fn no_deltas(&mut self, why: &str) -> Option<Base> {

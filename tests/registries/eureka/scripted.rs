@@ -249,6 +249,7 @@ async fn a_server_without_deltas_or_sums_is_asked_for_everything() {
     let all = |sum: &str, port: u16| apps(1, sum, &[(port, "ADDED")]);
     let forbidden = || Reply::Raw(http("403 Forbidden", "", b""));
     let broken = || Reply::Good("{".into());
+    let failing = || Reply::Raw(http("500 Oops", "", b""));
     let asked_for_all = async |delta: Reply, sum: &str| {
         let script = Script::start(all(sum, 1), delta.clone()).await;
         let registry = script.registry();
@@ -264,6 +265,7 @@ async fn a_server_without_deltas_or_sums_is_asked_for_everything() {
     tokio::join!(
         asked_for_all(forbidden(), "UP_1_"),
         asked_for_all(broken(), "UP_1_"),
+        asked_for_all(failing(), "UP_1_"),
         asked_for_all(nothing_new(), "DOWN_7_"),
     );
 }
