@@ -74,7 +74,7 @@ impl Finder {
         let core = Arc::clone(&self.core);
         let mut pace = Pace::default();
         loop {
-            let start = Instant::now();
+            let (start, releases) = (Instant::now(), core.gate.releases());
             match self.look().await {
                 Ok(set) => {
                     pace.recovered();
@@ -93,7 +93,7 @@ impl Finder {
                     };
                     tokio::select! {
                         () = pause => {}
-                        () = core.gate.released() => {}
+                        () = core.gate.released(releases) => {}
                     }
                 }
             }
@@ -101,7 +101,7 @@ impl Finder {
     }
 
     async fn look(&mut self) -> Result<Set, Trouble> {
-        let inquiry = Inquiry::new(&self.core, &self.subject, self.failed)?;
+        let inquiry = Inquiry::new(&self.core, &self.subject, self.failed);
         let name = self.query.service.as_str();
         match self.query.lookup {
             Lookup::Srv => {

@@ -84,8 +84,6 @@ impl State {
 
     fn sent(&mut self, now: Instant) {
         self.unanswered.get_or_insert(now);
-        // At most a quarter more, so that several gateways do not ask at the same moment.
-        self.slot = now + SPACING.mul_f64(1.0 + fastrand::f64() / 4.0);
         self.quick = now + QUICK;
     }
 }
@@ -173,6 +171,11 @@ impl Gate {
                 let now = Instant::now();
                 let next = state.next(doubtful, now);
                 if now >= next {
+                    // What is sent freely does not put off those that wait here.
+                    if now >= state.slot {
+                        // At most a quarter more, so that several gateways do not ask at the same moment.
+                        state.slot = now + SPACING.mul_f64(1.0 + fastrand::f64() / 4.0);
+                    }
                     return state.sent(now);
                 }
                 next
@@ -258,12 +261,15 @@ impl Gate {
         why.unwrap_or(Trouble::Away(String::new()))
     }
 
-    /// Ends when names that failed may be asked again at once.
-    pub(super) async fn released(&self) {
-        let mut view = self.view.subscribe();
-        let before = view.borrow_and_update().released;
+    /// How often names that failed could be asked again at once.
+    pub(super) fn releases(&self) -> u64 {
+        self.view.borrow().released
+    }
+
+    /// Ends when names that failed may be asked again at once, or could since that count.
+    pub(super) async fn released(&self, since: u64) {
         // Cannot fail: the sender is ours.
-        view.wait_for(|view| view.released != before).await.ok();
+        self.view.subscribe().wait_for(|view| view.released != since).await.ok();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -40,17 +40,13 @@ pub(super) struct Inquiry {
 }
 
 impl Inquiry {
-    pub(super) fn new(
-        core: &Arc<Core>,
-        subject: &Arc<str>,
-        doubtful: bool,
-    ) -> Result<Self, Trouble> {
-        Ok(Self {
+    pub(super) fn new(core: &Arc<Core>, subject: &Arc<str>, doubtful: bool) -> Self {
+        Self {
             core: Arc::clone(core),
-            servers: core.source.now()?,
+            servers: core.source.now(),
             subject: Arc::clone(subject),
             doubtful: AtomicBool::new(doubtful),
-        })
+        }
     }
 
     /// SRV records of a name that may need completing.

@@ -16,6 +16,8 @@ use crate::registry::value;
 
 /// Names of one service that are resolved apart from it.
 const TARGETS: usize = 1024;
+/// Reasons of one answer that are told.
+const TOLD: usize = 16;
 /// Below this weight of the lightest target, one with the weight 0 would get too large a share.
 const LIGHT: u16 = 10;
 
@@ -128,14 +130,18 @@ impl Targets {
             return false;
         }
         if record.port == 0 {
-            self.skip(format!("the target {} has the port 0", record.target));
+            self.skip(format!("the target {} has the port 0", record.target.to_ascii()));
         }
         record.port != 0
     }
 
     fn skip(&mut self, why: String) {
-        if !self.skipped.contains(&why) {
-            self.skipped.push(why);
+        if self.skipped.len() < TOLD {
+            if !self.skipped.contains(&why) {
+                self.skipped.push(why);
+            }
+        } else if self.skipped.len() == TOLD {
+            self.skipped.push("there are more of these".to_owned());
         }
     }
 
@@ -166,10 +172,11 @@ impl Targets {
                 Ok(Look::Found(found)) => drop(self.found.insert(name, found)),
                 Ok(Look::Nothing(ttl)) => {
                     self.ttl = self.ttl.min(ttl);
-                    unknown.push(format!("the target {name} has no address"));
+                    unknown.push(format!("the target {} has no address", name.to_ascii()));
                 }
                 Err(trouble) => {
-                    unknown.push(format!("the target {name} cannot be looked up: {trouble}"));
+                    let shown = name.to_ascii();
+                    unknown.push(format!("the target {shown} cannot be looked up: {trouble}"));
                     match before.get(&name) {
                         Some(last) => drop(self.found.insert(name, (last.clone(), Duration::MAX))),
                         None => self.failure = Some(trouble),

@@ -13,7 +13,6 @@ use hickory_resolver::proto::rr::Name;
 use hickory_resolver::system_conf::parse_resolv_conf;
 
 use super::Settings;
-use crate::registry::trouble::Trouble;
 
 /// How often the system's files are looked at, at most.
 const LOOK: Duration = Duration::from_secs(1);
@@ -92,9 +91,9 @@ pub(super) enum Source {
 }
 
 impl Source {
-    pub(super) fn now(&self) -> Result<Arc<Servers>, Trouble> {
+    pub(super) fn now(&self) -> Arc<Servers> {
         match self {
-            Self::Written(servers) => Ok(Arc::clone(servers)),
+            Self::Written(servers) => Arc::clone(servers),
             Self::System(system) => system.now(),
         }
     }
@@ -110,7 +109,7 @@ pub(super) struct System {
 struct Seen {
     at: Instant,
     marks: [Mark; 2],
-    servers: Result<Arc<Servers>, String>,
+    servers: Arc<Servers>,
 }
 
 /// What a changed file changes.
@@ -123,46 +122,63 @@ impl System {
     }
 
     /// Looks at the files once a second at most.
-    fn now(&self) -> Result<Arc<Servers>, Trouble> {
+    fn now(&self) -> Arc<Servers> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let servers = match &mut *seen {
-            Some(seen) if seen.at.elapsed() < LOOK => seen.servers.clone(),
-            known => {
-                let marks = [mark(&self.settings.resolv_conf), mark(&self.settings.hosts)];
-                let servers = match known.take() {
-                    Some(before) if before.marks == marks => before.servers,
-                    Some(before) => {
-                        let registry = self.settings.name.as_str();
-                        tracing::info!(registry, "the system's resolver configuration changed");
-                        // A file that is just being replaced says nothing.
-                        self.read().or(before.servers)
-                    }
-                    None => self.read(),
-                };
-                *known = Some(Seen { at: Instant::now(), marks, servers: servers.clone() });
-                servers
-            }
+        if let Some(seen) = seen.as_ref().filter(|seen| seen.at.elapsed() < LOOK) {
+            return Arc::clone(&seen.servers);
+        }
+        let marks = [mark(&self.settings.resolv_conf), mark(&self.settings.hosts)];
+        let servers = match seen.take() {
+            Some(before) if before.marks == marks => before.servers,
+            before => self.read_anew(before.map(|before| before.servers)),
         };
-        servers.map_err(Trouble::Refused)
+        *seen = Some(Seen { at: Instant::now(), marks, servers: Arc::clone(&servers) });
+        servers
     }
 
-    fn read(&self) -> Result<Arc<Servers>, String> {
+    /// A file that says nothing may be just being replaced. Without one before it means the server on this machine, as
+    /// resolv.conf(5) has it.
+    fn read_anew(&self, before: Option<Arc<Servers>>) -> Arc<Servers> {
+        let registry = self.settings.name.as_str();
+        match self.read() {
+            Ok(servers) => {
+                let addresses = &servers.addresses;
+                tracing::info!(registry, ?addresses, "the system says whom to ask");
+                Arc::new(servers)
+            }
+            Err(error) => {
+                tracing::warn!(registry, error, "the system does not say whom to ask");
+                before.unwrap_or_else(|| {
+                    let here = SocketAddr::from(([127, 0, 0, 1], self.settings.port));
+                    let search = self.search.clone().unwrap_or_default();
+                    let hosts = self.read_hosts();
+                    Arc::new(Servers { hosts, ..Servers::written(vec![here], search) })
+                })
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Servers, String> {
         let shown = self.settings.resolv_conf.display();
         let bytes = contents(&self.settings.resolv_conf)
             .map_err(|error| format!("{shown} cannot be read: {error}"))?;
-        let (config, options) = parse_resolv_conf(&bytes)
-            .map_err(|error| format!("{shown} does not say whom to ask: {error}"))?;
+        let (config, options) =
+            parse_resolv_conf(&bytes).map_err(|error| format!("{shown}: {error}"))?;
         let addresses = config.name_servers().iter();
-        let addresses =
-            addresses.map(|server| SocketAddr::new(server.ip, self.settings.port)).collect();
-        let hosts = contents(&self.settings.hosts).unwrap_or_default();
-        Ok(Arc::new(Servers {
+        let port = self.settings.port;
+        let addresses = addresses.map(|server| SocketAddr::new(server.ip, port)).collect();
+        Ok(Servers {
             addresses,
             search: self.search.clone().unwrap_or_else(|| config.search().to_vec()),
             ndots: options.ndots,
-            hosts: names(&String::from_utf8_lossy(&hosts)),
+            hosts: self.read_hosts(),
             first: AtomicUsize::new(0),
-        }))
+        })
+    }
+
+    fn read_hosts(&self) -> HashMap<String, Vec<IpAddr>> {
+        let hosts = contents(&self.settings.hosts).unwrap_or_default();
+        names(&String::from_utf8_lossy(&hosts))
     }
 }
 

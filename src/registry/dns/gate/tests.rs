@@ -73,6 +73,21 @@ async fn while_there_are_answers_names_that_were_well_go_before_those_that_faile
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_sent_freely_does_not_put_off_names_that_failed() {
+    let gate = Arc::new(gate());
+    gate.good();
+    let asking = Arc::clone(&gate);
+    let failed = tokio::spawn(async move { sent(&asking, true, 50, Duration::from_secs(5)).await });
+    for _ in 0..50 {
+        assert!(gate.pass(false).await.is_ok());
+        gate.good();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let failed = failed.await.unwrap();
+    assert!((4..=6).contains(&failed), "{failed}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_names_without_an_answer_are_a_server_that_is_away() {
     let gate = Arc::new(gate());
     gate.good();
