@@ -1,5 +1,6 @@
 //! Eureka against the real server, and against a scripted one for what a real one cannot be made to do.
 
+mod encrypted;
 mod failing;
 mod finding;
 mod registering;
