@@ -241,7 +241,8 @@ impl Real for Eureka {
 
     async fn put_dying(&self, service: &str, address: SocketAddr) {
         let mut dying = instance(service, address);
-        dying["leaseInfo"]["durationInSecs"] = 1.into();
+        // Long enough to be seen by a poll of a second.
+        dying["leaseInfo"]["durationInSecs"] = 5.into();
         self.ask(
             "POST",
             &format!("/apps/{}", service.to_uppercase()),
