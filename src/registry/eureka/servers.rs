@@ -98,6 +98,10 @@ impl Servers {
     /// The JSON that a server answers a question with.
     pub(super) fn json(&self, server: usize, answer: Response<Bytes>) -> Result<Bytes, Trouble> {
         let address = self.address(server);
+        if answer.status() == StatusCode::NOT_FOUND {
+            let why = "answers 404: is this Eureka's own address (most end in /eureka)?";
+            return Err(Trouble::Refused(format!("{address} {why}")));
+        }
         success(address, &answer)?;
         body::json(address, answer, UNPACKED)
     }

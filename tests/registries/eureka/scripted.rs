@@ -218,14 +218,24 @@ async fn an_answer_that_never_ends_is_given_up_in_head_and_in_body() {
 
 #[tokio::test]
 async fn a_server_that_never_was_eureka_is_a_failure_and_asked_ever_more_seldom() {
-    let no = Reply::Raw(http("401 No", "", b""));
-    let script = Script::start(no.clone(), no).await;
-    let registry = script.registry();
-    let _found: Vec<_> = (0..50).map(|n| registry.watch(query(&n.to_string()))).collect();
-    tokio::time::sleep(Duration::from_secs(8)).await;
-    let asked = script.asked(0).len();
-    assert!((2..=5).contains(&asked), "asked {asked} times within 8 s");
-    assert_eq!(registry.status().health, Health::Failed);
+    let says_no = async |bytes: Vec<u8>, why: &str| {
+        let script = Script::start(Reply::Raw(bytes.clone()), Reply::Raw(bytes)).await;
+        let registry = script.registry();
+        let _found: Vec<_> = (0..50).map(|n| registry.watch(query(&n.to_string()))).collect();
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let asked = script.asked(0).len();
+        assert!((2..=5).contains(&asked), "{why}: asked {asked} times within 8 s");
+        let status = registry.status();
+        assert_eq!(status.health, Health::Failed, "{why}");
+        let (_, said) = status.last_error.expect("a failure");
+        assert!(said.contains(why), "{said}");
+    };
+    tokio::join!(
+        says_no(http("401 No", "", b""), "it does not take this user and password: change them in"),
+        says_no(http("403 No", "", b"not you"), "answers 403: not you"),
+        says_no(http("404 No", "", b"<html>"), "answers 404: is this Eureka's own address"),
+        says_no(b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec(), "HTTP"),
+    );
 }
 
 #[tokio::test]
