@@ -18,6 +18,8 @@ use super::{ports, servers, wait};
 
 /// Bound on a start: it takes a second alone and many beside others.
 const START: Duration = Duration::from_secs(60);
+/// Bound on the answer to a four-letter word.
+const ANSWER: Duration = Duration::from_secs(3);
 /// The user of a guarded server.
 const AUTH: &str = "test:secret";
 
@@ -158,13 +160,16 @@ impl Server {
         .await;
     }
 
-    /// The answer to one of its four-letter words.
+    /// The answer to one of its four-letter words. A server that begins to serve may take one and never answer it.
     pub(crate) async fn four_letters(&self, word: &str) -> io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-        stream.write_all(word.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok(answer)
+        let asked = async {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+            stream.write_all(word.as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            Ok(answer)
+        };
+        tokio::time::timeout(ANSWER, asked).await.unwrap_or_else(|late| Err(late.into()))
     }
 }
 
