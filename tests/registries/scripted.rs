@@ -165,8 +165,9 @@ async fn what_never_was_an_agent_is_a_failure_and_one_that_says_no_is_seldom_ask
         let script = Script::start(Reply::Raw(text.into())).await;
         let registry = script.registry();
         let found = registry.watch(query("s"));
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        assert!((2..=8).contains(&script.asked().len()), "asked {} times", script.asked().len());
+        // A turn each three seconds, and the first at once.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!((2..=3).contains(&script.asked().len()), "asked {} times", script.asked().len());
         let status = registry.status();
         assert_eq!(status.health, Health::Failed, "{status:?}");
         assert!(status.last_error.is_some_and(|(_, said)| said.contains(error)));

@@ -344,7 +344,7 @@ impl Real for Zookeeper {
         let [(service, address)] = instances else { return };
         let path = format!("/services/{service}");
         for (node, data) in self.nodes(&client, &path).await {
-            if data.contains(&address.port().to_string()) {
+            if self::address(&data) == Some(address.to_string()) {
                 client.delete(&format!("{path}/{node}"), None).await.ok();
             }
         }
