@@ -159,6 +159,12 @@ impl<T> Past<T> {
         Self { what, taken, from: Instant::now() + grace, serves_for }
     }
 
+    /// What may still serve: a registry whose very first answer is that there is nothing may have lost everything, as one
+    /// that comes back empty.
+    fn recent(self) -> Option<T> {
+        left(self.taken, self.serves_for).map(|_| self.what)
+    }
+
     /// The state in which it serves a registry in this state; none when it does not, or not yet.
     fn serves(&self, state: &State) -> Option<State> {
         let reason = match state {

@@ -48,6 +48,12 @@ impl<K: Ord + Clone, V: Clone> Guard<K, V> {
         self.named = named;
     }
 
+    /// What served no longer serves: it is not missed when the registry comes back without it.
+    pub(super) fn forget(&mut self) {
+        self.named.clear();
+        self.held.clear();
+    }
+
     /// A good answer names these. `came_back`: the answer before was none.
     pub(super) fn answered(
         &mut self,

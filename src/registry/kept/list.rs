@@ -1,5 +1,6 @@
 //! Following the names of all services.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -63,12 +64,18 @@ impl NamesFollower {
             return;
         }
         let before = std::mem::replace(&mut self.heard, now);
-        let named = self.heard.services.iter().map(|name| (name.clone(), ())).collect();
+        let named = by_name(&self.heard.services);
         match self.heard.state {
             State::Live => {
-                self.past = None;
-                let came_back = !matches!(before.state, State::Live | State::Pending)
+                let past = self.past.take();
+                let mut came_back = !matches!(before.state, State::Live | State::Pending)
                     || self.is_from_snapshot();
+                if named.is_empty()
+                    && let Some(missed) = past.and_then(Past::recent)
+                {
+                    self.guard.believe(by_name(&missed));
+                    came_back = true;
+                }
                 let verdict = self.guard.answered(named, came_back, Instant::now());
                 if verdict.held > 0 {
                     self.core.count("names_held", verdict.held);
@@ -82,13 +89,19 @@ impl NamesFollower {
                     );
                 }
             }
-            State::Stale { .. } => self.guard.believe(named),
+            State::Stale { .. } => {
+                self.past = None;
+                self.guard.believe(named);
+            }
             State::Pending | State::Unheard { .. } | State::Snapshot { .. } => {}
         }
     }
 
     fn renew(&mut self) -> Option<Arc<Names>> {
         let names = self.compose();
+        if names.state != State::Live && names.services.is_empty() {
+            self.guard.forget();
+        }
         if self.shown.as_deref() == Some(&names) {
             return None;
         }
@@ -98,7 +111,7 @@ impl NamesFollower {
         let from_snapshot = self.is_from_snapshot();
         self.place.shows(Shown { from_snapshot, ..Shown::default() });
         if from_snapshot && !was_snapshot {
-            self.guard.believe(names.services.iter().map(|name| (name.clone(), ())).collect());
+            self.guard.believe(by_name(&names.services));
         }
         if let Some(store) = &self.core.store {
             match &names.state {
@@ -138,4 +151,8 @@ impl Drop for NamesFollower {
             store.forget(&self.query);
         }
     }
+}
+
+fn by_name(services: &[String]) -> BTreeMap<String, ()> {
+    services.iter().map(|name| (name.clone(), ())).collect()
 }

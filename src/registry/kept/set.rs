@@ -84,15 +84,24 @@ impl Follower {
             return;
         }
         let before = std::mem::replace(&mut self.heard, now);
-        let named = self.heard.endpoints.iter().map(|e| (e.address.clone(), e.clone())).collect();
+        let named = by_address(&self.heard.endpoints);
         match self.heard.state {
             State::Live => {
-                self.past = None;
-                let came_back = !matches!(before.state, State::Live | State::Pending)
+                let past = self.past.take();
+                let mut came_back = !matches!(before.state, State::Live | State::Pending)
                     || self.is_from_snapshot();
+                if named.is_empty()
+                    && let Some(missed) = past.and_then(Past::recent)
+                {
+                    self.guard.believe(by_address(&missed));
+                    came_back = true;
+                }
                 self.answered(named, came_back);
             }
-            State::Stale { .. } => self.guard.believe(named),
+            State::Stale { .. } => {
+                self.past = None;
+                self.guard.believe(named);
+            }
             State::Pending | State::Unheard { .. } | State::Snapshot { .. } => {}
         }
     }
@@ -145,6 +154,9 @@ impl Follower {
     /// What is to be said, when that is news.
     fn renew(&mut self) -> Option<Arc<Found>> {
         let found = self.compose();
+        if found.state != State::Live && found.endpoints.is_empty() {
+            self.guard.forget();
+        }
         if self.shown.as_deref() == Some(&found) {
             return None;
         }

@@ -271,3 +271,57 @@ async fn without_a_guard_every_answer_is_believed() {
     assert_eq!(ports(&*next(&mut off).await), alive[1..]);
     assert_eq!(held(&*next(&mut strict).await), alive[..1]);
 }
+
+#[tokio::test]
+async fn a_first_answer_without_anything_does_not_wipe_out_what_an_earlier_run_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alive, _sockets) = listening(1);
+    snapshot_of(folder.path(), &alive).await;
+    let led = Led::new();
+    let store = Store::open(folder.path(), "r");
+    let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, Some(store));
+    let mut follower = kept.follow(query(), policy());
+    let mut names = kept.catalog(CatalogQuery { tag: None }, policy()).expect("it has one");
+    let mut off = kept.follow(query(), Policy { loss_guard: None, ..policy() });
+    // Both were started anew together, and the registry remembers nothing.
+    led.names(&[]);
+    let first = next(&mut follower).await;
+    assert_eq!((ports(&first), held(&first), &first.state), (alive.clone(), alive, &State::Live));
+    assert_eq!(names.next().await.expect("it lives").services.len(), 1);
+    assert_eq!(ports(&*next(&mut off).await), [0u16; 0], "without a guard it is believed");
+    assert_eq!(ports(&*next(&mut follower).await), [0u16; 0], "confirmed");
+    assert_eq!(names.next().await.expect("it lives").services.len(), 0);
+}
+
+#[tokio::test]
+async fn what_was_too_old_to_serve_is_not_held_when_the_registry_comes_back_without_it() {
+    let (alive, _sockets) = listening(2);
+    let led = Led::new();
+    let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, None);
+    let mut follower = kept.follow(query(), aged(Duration::ZERO));
+    led.says(&alive);
+    assert_eq!(ports(&*next(&mut follower).await), alive);
+    led.fails("gone");
+    assert_eq!(ports(&*next(&mut follower).await), [0u16; 0], "`stale = false`");
+    led.says(&[]);
+    let back = next(&mut follower).await;
+    assert_eq!((ports(&back), &back.state), (vec![], &State::Live));
+    led.says(&alive);
+    assert_eq!(ports(&*next(&mut follower).await), alive);
+}
+
+#[tokio::test]
+async fn who_begins_to_follow_what_is_stale_already_keeps_to_its_age() {
+    let folder = tempfile::tempdir().unwrap();
+    let led = Led::new();
+    let store = Store::open(folder.path(), "r");
+    let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, Some(store));
+    let mut first = kept.follow(query(), policy());
+    led.says(&[1]);
+    next(&mut first).await;
+    led.fails("gone");
+    next(&mut first).await;
+    let mut second = kept.follow(query(), aged(Duration::from_secs(1)));
+    assert_eq!(ports(&*next(&mut second).await), [1]);
+    assert_eq!(ports(&*next(&mut second).await), [0u16; 0], "too old by now");
+}
