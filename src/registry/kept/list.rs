@@ -29,7 +29,7 @@ impl NamesFollower {
         query: CatalogQuery,
         policy: Policy,
     ) -> Self {
-        let past = core.store.as_ref().and_then(|store| store.known(&query));
+        let past = core.store.as_ref().and_then(|store| store.ask(&query));
         Self {
             heard: Arc::new(Names::pending()),
             shown: None,

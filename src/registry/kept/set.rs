@@ -36,7 +36,7 @@ pub struct Follower {
 impl Follower {
     pub(super) fn new(core: Arc<Core>, query: Query, policy: Policy) -> Self {
         let raw = core.raw.watch(query.clone());
-        let past = core.store.as_ref().and_then(|store| store.known(&query));
+        let past = core.store.as_ref().and_then(|store| store.ask(&query));
         let place = Place::new(&core);
         place.shows(Shown { is_service: true, ..Shown::default() });
         Self {

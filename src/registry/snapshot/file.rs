@@ -108,23 +108,23 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
     })
 }
 
-/// Replaces the file whole: whoever reads it sees the old or the new one, also after a crash.
+/// Replaces the file whole: whoever reads it sees the old or the new one, also after a crash. A folder that is gone is
+/// made again.
 pub(super) fn write(path: &Path, contents: Contents) -> io::Result<()> {
     let whole = Whole {
         sets: contents.sets.into_iter().map(SetLine::of).collect(),
         names: contents.names.into_iter().map(NamesLine::of).collect(),
     };
     let body = serde_json::to_vec(&whole)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
     let fresh = path.with_extension("new");
     let mut file = File::create(&fresh)?;
     writeln!(file, "{OPENING}{}", checksum(&body))?;
     file.write_all(&body)?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    File::open(folder)?.sync_all()
 }
 
 /// The file's time is now.
