@@ -14,7 +14,7 @@ pub(super) async fn alive() -> Json<Value> {
     Json(json!({"healthy": true}))
 }
 
-/// 200 when every required registry answered once and nothing drains, else 503 with the same body.
+/// 200 when every required registry answered once, about all it was asked at start, and nothing drains, else 503 with the same body.
 pub(super) async fn ready(State(admin): State<Admin>) -> (StatusCode, Json<Value>) {
     let (ready, body) = readiness(&admin.world);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -27,13 +27,14 @@ fn readiness(world: &World) -> (bool, Value) {
     let mut parts = Vec::new();
     for (config, registry) in world.config.registries.iter().zip(&world.registries) {
         let status = registry.status();
-        let answered = answered(&status);
+        let awaited = registry.awaited();
+        let answered = answered(&status) && awaited == 0;
         ready &= answered || !config.required;
         parts.push(json!({
             "name": format!("registry.{}", config.name),
             "ready": answered,
             "required": config.required,
-            "reason": reason(&status),
+            "reason": reason(&status, awaited),
         }));
     }
     let listeners: Map<String, Value> = world
@@ -58,8 +59,9 @@ fn answered(status: &Status) -> bool {
     }
 }
 
-fn reason(status: &Status) -> Option<String> {
+fn reason(status: &Status, awaited: usize) -> Option<String> {
     let state = match status.health {
+        Health::Ok if awaited > 0 => return Some(format!("{awaited} sets are not known yet")),
         Health::Ok => return None,
         Health::Connecting => "nothing was heard yet",
         Health::Snapshot => "has not answered, the last good sets of an earlier run serve",
@@ -82,13 +84,14 @@ mod tests {
     fn a_registry_that_answered_once_stays_ready_when_it_goes_away() {
         let mut status = Status { health: Health::Connecting, ..Status::default() };
         assert!(!answered(&status));
-        assert_eq!(reason(&status).unwrap(), "nothing was heard yet");
+        assert_eq!(reason(&status, 1).unwrap(), "nothing was heard yet");
         status.last_error = Some((SystemTime::now(), "connection refused".into()));
-        assert_eq!(reason(&status).unwrap(), "nothing was heard yet: connection refused");
+        assert_eq!(reason(&status, 1).unwrap(), "nothing was heard yet: connection refused");
         status.last_success = Some(SystemTime::now());
         status.health = Health::Stale;
         assert!(answered(&status));
         status.health = Health::Ok;
-        assert_eq!(reason(&status), None);
+        assert_eq!(reason(&status, 2).unwrap(), "2 sets are not known yet");
+        assert_eq!(reason(&status, 0), None);
     }
 }

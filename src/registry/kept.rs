@@ -7,6 +7,7 @@ mod probe;
 mod set;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -42,6 +43,8 @@ struct Core {
     raw: Arc<dyn Registry>,
     store: Option<Arc<Store>>,
     shown: Mutex<HashMap<u64, Shown>>,
+    /// Once nothing was awaited any more; a service that comes later is no reason to be unready again.
+    whole: AtomicBool,
     probes: Arc<Semaphore>,
 }
 
@@ -49,6 +52,8 @@ struct Core {
 #[derive(Clone, Copy, Default)]
 struct Shown {
     is_service: bool,
+    /// Whether nothing is known yet, neither good nor bad.
+    is_awaited: bool,
     instances: usize,
     from_snapshot: bool,
 }
@@ -61,6 +66,7 @@ impl Kept {
             raw,
             store: store.map(Arc::new),
             shown: Mutex::default(),
+            whole: AtomicBool::new(false),
             probes: Arc::new(Semaphore::new(probe::AT_ONCE)),
         };
         Self { core: Arc::new(core) }
@@ -95,6 +101,17 @@ impl Kept {
         status
     }
 
+    /// How many sets nothing is known of yet, until that was none for the first time after the registry was heard.
+    pub fn awaited(&self) -> usize {
+        if self.core.whole.load(Relaxed) {
+            return 0;
+        }
+        let awaited = self.core.shown().values().filter(|shown| shown.is_awaited).count();
+        let never_heard = matches!(self.status().health, Health::Connecting | Health::Failed);
+        self.core.whole.store(awaited == 0 && !never_heard, Relaxed);
+        awaited
+    }
+
     /// Writes what is not yet on disk; nothing that happens later is kept.
     pub async fn close(&self) {
         if let Some(store) = &self.core.store {
@@ -124,8 +141,8 @@ struct Place {
 
 impl Place {
     fn new(core: &Arc<Core>) -> Self {
-        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Relaxed);
         Self { core: Arc::clone(core), number }
     }
 

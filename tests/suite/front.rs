@@ -157,6 +157,11 @@ impl Front {
         self.gateway.admin("/readyz").await.status() == 200
     }
 
+    /// Waits until everything was heard of, one way or the other.
+    pub(crate) async fn becomes_ready(&self) {
+        wait::until("ready", SOON, async || self.is_ready().await.then_some(())).await;
+    }
+
     /// Some clients that ask for `orders`.
     pub(crate) fn load(&self, clients: usize) -> Load {
         Load::start(self.gateway.web(), clients, ASK)

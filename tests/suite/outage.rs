@@ -93,7 +93,7 @@ pub(crate) async fn down_at_the_start<R: Real>() {
     front.has(&addresses(&all), SOON).await;
     front.source_is("snapshot", SOON).await;
     front.registry_is("snapshot", SOON).await;
-    assert!(front.is_ready().await);
+    front.becomes_ready().await;
     let load = front.load(2);
     load.goes_on(20).await;
     if R::CATALOG {

@@ -30,12 +30,14 @@ impl NamesFollower {
         policy: Policy,
     ) -> Self {
         let past = core.store.as_ref().and_then(|store| store.ask(&query));
+        let place = Place::new(&core);
+        place.shows(Shown { is_awaited: true, ..Shown::default() });
         Self {
             heard: Arc::new(Names::pending()),
             shown: None,
             past: past.map(|past| Past::new(past, policy.stale, &core)),
             guard: Guard::new(policy.loss_guard),
-            place: Place::new(&core),
+            place,
             core,
             query,
             raw,
@@ -109,7 +111,8 @@ impl NamesFollower {
         let names = Arc::new(names);
         self.shown = Some(Arc::clone(&names));
         let from_snapshot = self.is_from_snapshot();
-        self.place.shows(Shown { from_snapshot, ..Shown::default() });
+        let is_awaited = names.state == State::Pending;
+        self.place.shows(Shown { is_awaited, from_snapshot, ..Shown::default() });
         if from_snapshot && !was_snapshot {
             self.guard.believe(by_name(&names.services));
         }

@@ -38,7 +38,7 @@ impl Follower {
         let raw = core.raw.watch(query.clone());
         let past = core.store.as_ref().and_then(|store| store.ask(&query));
         let place = Place::new(&core);
-        place.shows(Shown { is_service: true, ..Shown::default() });
+        place.shows(Shown { is_service: true, is_awaited: true, ..Shown::default() });
         Self {
             heard: Arc::new(Found::pending()),
             shown: None,
@@ -165,7 +165,8 @@ impl Follower {
         self.shown = Some(Arc::clone(&found));
         let from_snapshot = self.is_from_snapshot();
         let instances = found.endpoints.len();
-        self.place.shows(Shown { is_service: true, instances, from_snapshot });
+        let is_awaited = found.state == State::Pending;
+        self.place.shows(Shown { is_service: true, is_awaited, instances, from_snapshot });
         if from_snapshot && !was_snapshot {
             self.guard.believe(by_address(&found.endpoints));
             self.tell_of_snapshot(&found);

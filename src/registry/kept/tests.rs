@@ -62,7 +62,12 @@ impl Registry for Led {
     }
 
     fn status(&self) -> Status {
-        Status::default()
+        let health = match self.found.borrow().state {
+            State::Live => Health::Ok,
+            State::Stale { .. } => Health::Stale,
+            State::Pending | State::Unheard { .. } | State::Snapshot { .. } => Health::Connecting,
+        };
+        Status { health, ..Status::default() }
     }
 }
 
@@ -324,4 +329,21 @@ async fn who_begins_to_follow_what_is_stale_already_keeps_to_its_age() {
     let mut second = kept.follow(query(), aged(Duration::from_secs(1)));
     assert_eq!(ports(&*next(&mut second).await), [1]);
     assert_eq!(ports(&*next(&mut second).await), [0u16; 0], "too old by now");
+}
+
+#[tokio::test]
+async fn a_registry_is_whole_once_every_set_was_heard_of_and_stays_so() {
+    let led = Led::new();
+    let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, None);
+    let mut follower = kept.follow(query(), policy());
+    let mut names = kept.catalog(CatalogQuery { tag: None }, policy()).expect("it has one");
+    assert_eq!(kept.awaited(), 2);
+    led.says(&[1]);
+    next(&mut follower).await;
+    assert_eq!(kept.awaited(), 1, "one of two");
+    led.names(&["1"]);
+    names.next().await;
+    assert_eq!(kept.awaited(), 0);
+    let _late = kept.follow(query(), policy());
+    assert_eq!(kept.awaited(), 0, "a service that comes later makes nobody wait");
 }
