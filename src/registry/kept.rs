@@ -43,7 +43,7 @@ struct Core {
     raw: Arc<dyn Registry>,
     store: Option<Arc<Store>>,
     shown: Mutex<HashMap<u64, Shown>>,
-    /// Once nothing was awaited any more; a service that comes later is no reason to be unready again.
+    /// Whether everything was told once; a service that comes later is no reason to be unready again.
     whole: AtomicBool,
     probes: Arc<Semaphore>,
 }
@@ -101,14 +101,14 @@ impl Kept {
         status
     }
 
-    /// How many sets nothing is known of yet, until that was none for the first time after the registry was heard.
+    /// How many sets a registry that answers has yet to tell, until that was none for the first time.
     pub fn awaited(&self) -> usize {
-        if self.core.whole.load(Relaxed) {
+        // One that is away may never tell; nobody should wait for that.
+        if self.core.whole.load(Relaxed) || self.status().health != Health::Ok {
             return 0;
         }
         let awaited = self.core.shown().values().filter(|shown| shown.is_awaited).count();
-        let never_heard = matches!(self.status().health, Health::Connecting | Health::Failed);
-        self.core.whole.store(awaited == 0 && !never_heard, Relaxed);
+        self.core.whole.store(awaited == 0, Relaxed);
         awaited
     }
 

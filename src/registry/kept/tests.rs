@@ -337,8 +337,9 @@ async fn a_registry_is_whole_once_every_set_was_heard_of_and_stays_so() {
     let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, None);
     let mut follower = kept.follow(query(), policy());
     let mut names = kept.catalog(CatalogQuery { tag: None }, policy()).expect("it has one");
-    assert_eq!(kept.awaited(), 2);
+    assert_eq!(kept.awaited(), 0, "of a registry that says nothing, nothing is awaited");
     led.says(&[1]);
+    assert_eq!(kept.awaited(), 2, "told, and not yet taken over");
     next(&mut follower).await;
     assert_eq!(kept.awaited(), 1, "one of two");
     led.names(&["1"]);
