@@ -7,6 +7,9 @@ use super::support::real::Real;
 use super::support::{ports, wait};
 use super::{SOON, or_skip};
 
+/// Bound on a registration that was lost being made again: Eureka has a heartbeat each ten seconds.
+const AGAIN: Duration = Duration::from_secs(45);
+
 pub(crate) async fn registers_itself<R: Real>() {
     if !R::REGISTERS {
         return;
@@ -32,10 +35,14 @@ pub(crate) async fn registers_itself<R: Real>() {
     is(&real, std::slice::from_ref(&address), seen::<R>()).await;
     // Taken away by somebody, or forgotten: made again.
     real.take("edge", address.parse().expect("an address")).await;
-    front.gateway.metric_is("frontgate_registry_events_total", &["kind=\"lost\""], 1.0).await;
-    is(&real, std::slice::from_ref(&address), Duration::from_secs(45)).await;
+    wait::until("the loss is noticed", AGAIN, async || {
+        let lost = front.gateway.metric("frontgate_registry_events_total", &["kind=\"lost\""]);
+        (lost.await >= 1.0).then_some(())
+    })
+    .await;
+    is(&real, std::slice::from_ref(&address), AGAIN).await;
     real.restart_empty().await;
-    is(&real, &[address], Duration::from_secs(45)).await;
+    is(&real, &[address], AGAIN).await;
     front.gateway.signal(rustix::process::Signal::TERM);
     assert_eq!(front.gateway.exit(SOON).await, Some(0));
     is(&real, &[], SOON).await;
