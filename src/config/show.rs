@@ -106,11 +106,9 @@ fn value(node: &Node, path: &str, secret: &dyn Fn(&str) -> bool) -> Value {
 
 /// A URL without the name and password that may stand in it.
 fn without_user(text: &str) -> String {
-    match (text.find("://"), text.rfind('@')) {
-        (Some(from), Some(to)) if from + 3 < to => {
-            format!("{}{HIDDEN}{}", &text[..from + 3], &text[to..])
-        }
-        _ => text.to_owned(),
+    match tree::user_of_url(text) {
+        Some(user) => format!("{}{HIDDEN}{}", &text[..user.start], &text[user.end..]),
+        None => text.to_owned(),
     }
 }
 
@@ -262,7 +260,8 @@ mod tests {
     #[test]
     fn a_url_is_shown_without_its_user() {
         assert_eq!(without_user("http://user:s3cret@host:1/a"), "http://***@host:1/a");
-        for plain in ["http://host:1", "user@host", "://@", ""] {
+        assert_eq!(without_user("user:s3cret@host:1/a"), "***@host:1/a");
+        for plain in ["http://host:1", "host:1", "user@host", "://@", ""] {
             assert_eq!(without_user(plain), plain);
         }
     }

@@ -215,16 +215,25 @@ fn hide(
             }
         }
         DeValue::String(_) => {
-            // `http://user:password@host` hides between `//` and `@`.
             let raw = text.get(value.span()).unwrap_or_default();
-            if let (Some(from), Some(to)) = (raw.find("://"), raw.rfind('@'))
-                && from + 3 < to
-            {
-                hidden.push(value.span().start + from + 3..value.span().start + to);
-            }
+            let quotes = raw.len() - raw.trim_start_matches(['"', '\'']).len();
+            let begin = value.span().start + quotes;
+            hidden.extend(user_of_url(&raw[quotes..]).map(|u| begin + u.start..begin + u.end));
         }
         DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
     }
+}
+
+/// Where the name and password of a URL stand: `http://user:password@host`, or without the scheme, which some keys allow.
+pub(super) fn user_of_url(text: &str) -> Option<Range<usize>> {
+    let to = text.rfind('@')?;
+    let from = match text.find("://") {
+        Some(scheme) => scheme + 3,
+        // `name@host` may be anything.
+        None if text[..to].contains(':') => 0,
+        None => return None,
+    };
+    (from < to).then_some(from..to)
 }
 
 fn hide_lines(text: &str, secrets: &[&str], hidden: &mut Vec<Range<usize>>) {
