@@ -19,6 +19,8 @@ const BEAT: Duration = Duration::from_secs(10);
 const LEASE: Duration = Duration::from_secs(30);
 /// Bound on one call.
 const PROMPT: Duration = Duration::from_secs(5);
+/// The same at the end: another server is asked before the time is over.
+const HASTE: Duration = Duration::from_secs(1);
 
 /// How a registration is kept.
 pub(super) struct Keeper {
@@ -38,12 +40,12 @@ impl Keep for Keeper {
     async fn make(&mut self) -> Result<(), Trouble> {
         let body = json!({ "instance": instance(&self.registration) }).to_string();
         let path = format!("/apps/{}", encode(&app(&self.registration)));
-        let answer = self.tell(Method::POST, &path, Bytes::from(body)).await?;
+        let answer = self.tell(Method::POST, &path, Bytes::from(body), PROMPT).await?;
         self.good(&answer)
     }
 
     async fn look(&mut self) -> Result<bool, Trouble> {
-        let answer = self.tell(Method::PUT, &self.path(), Bytes::new()).await?;
+        let answer = self.tell(Method::PUT, &self.path(), Bytes::new(), PROMPT).await?;
         // Never heard of, or evicted.
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(false);
@@ -56,7 +58,7 @@ impl Keep for Keeper {
     }
 
     async fn take_back(&mut self) -> Result<(), Trouble> {
-        let answer = self.tell(Method::DELETE, &self.path(), Bytes::new()).await?;
+        let answer = self.tell(Method::DELETE, &self.path(), Bytes::new(), HASTE).await?;
         if answer.status() == StatusCode::NOT_FOUND { Ok(()) } else { self.good(&answer) }
     }
 }
@@ -67,9 +69,10 @@ impl Keeper {
         method: Method,
         path: &str,
         body: Bytes,
+        within: Duration,
     ) -> Result<Response<Bytes>, Trouble> {
         let core = &self.core;
-        let (server, answer) = core.servers.any(self.server, (method, path), &body, PROMPT).await?;
+        let (server, answer) = core.servers.any(self.server, (method, path), &body, within).await?;
         self.server = server;
         Ok(answer)
     }

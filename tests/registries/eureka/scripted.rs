@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use frontgate::registry::{Health, Registry as _, State};
+use frontgate::config::model::HostPort;
+use frontgate::registry::{Health, Liveness, Registration, Registry as _, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -327,4 +328,27 @@ async fn nothing_is_asked_any_more_when_nobody_has_the_registry_or_a_set_of_it()
     script.next_questions(2).await;
     drop(registry);
     wait::until("it is quiet", SOON * 2, quiet).await;
+}
+
+#[tokio::test]
+async fn a_registration_is_taken_back_by_another_server_when_the_one_that_has_it_hangs() {
+    let taken = || Reply::Unfinished(http("204 No Content", "", b""));
+    let (first, second) =
+        (Script::start(taken(), taken()).await, Script::start(taken(), taken()).await);
+    let mut settings = first.settings();
+    settings.urls.push(format!("http://{}/eureka", second.address));
+    let registry = Registry::new(&settings).expect("good settings");
+    let registration = Registration {
+        id: "edge-1".into(),
+        name: "edge".into(),
+        address: HostPort { host: "10.0.0.1".into(), port: 1 },
+        tags: Vec::new(),
+        check: Liveness::Heartbeat,
+    };
+    let kept = registry.register(registration).expect("taken");
+    wait::until("it is registered", SOON, async || first.asked(0).first().cloned()).await;
+    let silence = || Reply::Unfinished(Vec::new());
+    first.set(silence(), silence());
+    kept.deregister().await;
+    assert_eq!(second.asked(0), ["/eureka/apps/EDGE/edge-1"]);
 }
