@@ -24,6 +24,12 @@ use super::tls;
 
 /// Bound on making one connection.
 const CONNECT: Duration = Duration::from_secs(2);
+/// After so much silence the other end's kernel is asked whether it is there, and so often, so many times again. What
+/// lies between may forget a connection without a word, and a long answer is silent while nothing changes: the kernel's
+/// own pauses, 75 s and nine times, would leave it believed for eleven minutes.
+const QUIET: Duration = Duration::from_secs(15);
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
+const TIMES: u32 = 3;
 
 /// Speaks HTTP/1.1 to one server. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
@@ -64,11 +70,7 @@ impl Client {
         connections: usize,
         body: usize,
     ) -> Result<Self, tls::Problem> {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_connect_timeout(Some(CONNECT));
-        http.set_nodelay(true);
-        http.set_keepalive(Some(Duration::from_secs(15)));
+        let http = tcp();
         let free = Arc::new(Semaphore::new(connections));
         let capped = Capped { http, free, made: Arc::default() };
         let connector = tls.connector(capped)?;
@@ -111,6 +113,17 @@ impl Client {
         let answer = answer.map_err(|_| CallError::Late(within))?.map_err(|e| broken(&e))?;
         Ok(answer.map(Stream))
     }
+}
+
+fn tcp() -> HttpConnector {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(CONNECT));
+    http.set_nodelay(true);
+    http.set_keepalive(Some(QUIET));
+    http.set_keepalive_interval(Some(ASKED_AGAIN));
+    http.set_keepalive_retries(Some(TIMES));
+    http
 }
 
 /// A body that comes bit by bit.
@@ -226,5 +239,23 @@ impl Write for Permitted {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_was_forgotten_on_the_way_is_noticed_within_half_a_minute() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let stream = tcp().call(uri).await.unwrap();
+        let socket = socket2::SockRef::from(stream.inner());
+        assert!(socket.keepalive().unwrap());
+        let again = socket.tcp_keepalive_interval().unwrap();
+        let times = socket.tcp_keepalive_retries().unwrap();
+        let noticed = socket.tcp_keepalive_time().unwrap() + again * times;
+        assert!(noticed <= Duration::from_secs(30), "{noticed:?}");
     }
 }
