@@ -1,6 +1,6 @@
 //! Where one task that knows everything of a registry shows it: a set for each query, the names for each catalog.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -155,10 +155,11 @@ impl<C: Contents> Shown<C> {
 
     fn publish(&mut self, about: Option<&[String]>) -> usize {
         self.forget();
+        // Some registries tell no capitals from small letters; one set too many is looked at for nothing.
+        let about: Option<HashSet<String>> =
+            about.map(|names| names.iter().map(|name| name.to_lowercase()).collect());
         let concerned = |query: &Query| {
-            about.is_none_or(|names| {
-                names.iter().any(|name| name.eq_ignore_ascii_case(&query.service))
-            })
+            about.as_ref().is_none_or(|names| names.contains(&query.service.to_lowercase()))
         };
         let mut changed = 0;
         for (query, sender) in self.found.iter().filter(|(query, _)| concerned(query)) {
@@ -270,6 +271,32 @@ mod tests {
         assert!(board.is_watched());
         drop(names);
         assert!(!board.is_watched());
+    }
+
+    #[test]
+    fn a_service_is_told_of_its_change_however_its_name_is_written() {
+        let board = Board::<Capitals>::new();
+        let found = ["Été", "été"].map(|name| board.watch(query(name)));
+        board.update(|_| None);
+        board.update(|Capitals(written)| {
+            written.push(value::read(b"10.0.0.1:1").unwrap());
+            Some(vec!["été".to_owned()])
+        });
+        assert_eq!(found.map(|found| found.borrow().endpoints.len()), [1, 1]);
+    }
+
+    /// One service, whatever it is called.
+    #[derive(Default)]
+    struct Capitals(Vec<Entry>);
+
+    impl Contents for Capitals {
+        fn entries<'a>(&'a self, _service: &str) -> Box<dyn Iterator<Item = &'a Entry> + 'a> {
+            Box::new(self.0.iter())
+        }
+
+        fn services(&self) -> Vec<&str> {
+            Vec::new()
+        }
     }
 
     #[test]
