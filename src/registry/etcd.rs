@@ -22,6 +22,7 @@ use self::cluster::Cluster;
 use self::keys::Prefix;
 use self::tree::Tree;
 use super::board::Board;
+use super::gate::Gate;
 use super::keeper;
 use super::ledger::Ledger;
 use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status, tls};
@@ -48,9 +49,11 @@ struct Core {
     /// Nobody can begin to watch any more.
     dropped: AtomicBool,
     link: watch::Sender<Link>,
+    /// What is registered asks by itself, all at once only while that goes well.
+    gate: Gate,
 }
 
-/// How the one task that always asks fares, for those that ask now and then.
+/// How the one task that always asks fares.
 #[derive(Clone, Copy, Debug, Default)]
 struct Link {
     /// Asking is in vain.
@@ -71,6 +74,7 @@ impl Etcd {
             wanted: Notify::new(),
             dropped: AtomicBool::new(false),
             link: watch::Sender::new(Link::default()),
+            gate: Gate::default(),
         };
         Ok(Self { core: Arc::new(core), started: Once::new() })
     }
@@ -122,11 +126,16 @@ impl Registry for Etcd {
 impl Core {
     /// The task that always asks says how it fares.
     fn link(&self, lost: bool) {
-        self.link.send_if_modified(|link| {
+        let changed = self.link.send_if_modified(|link| {
             let changed = link.lost != lost;
             link.returns += u64::from(changed && !lost);
             link.lost = lost;
             changed
         });
+        match (changed, lost) {
+            (true, true) => self.gate.close(),
+            (true, false) => self.gate.open(),
+            (false, _) => {}
+        }
     }
 }

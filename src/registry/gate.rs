@@ -25,15 +25,15 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Ends when one may ask: at once while it is open.
-    pub(super) async fn turn(&self) {
+    /// Ends when one may ask: at once while it is open. Whether it was.
+    pub(super) async fn turn(&self) -> bool {
         let opened = self.opened.notified();
         tokio::pin!(opened);
         // Before the look, so that an opening in between is not missed.
         opened.as_mut().enable();
         let turn = {
             let mut next = self.next();
-            let Some(soonest) = *next else { return };
+            let Some(soonest) = *next else { return true };
             let turn = soonest.max(Instant::now());
             *next = Some(turn + TURN);
             turn
@@ -42,6 +42,7 @@ impl Gate {
             () = tokio::time::sleep_until(turn) => {}
             () = opened => {}
         }
+        false
     }
 
     /// A question was answered well.

@@ -189,6 +189,13 @@ impl Cluster {
         }
     }
 
+    /// A stream's last line, which says why it ends.
+    pub(super) fn ended(&self, member: usize, error: &Value) -> Failure {
+        let code = error.get("grpc_code").or_else(|| error.get("code")).and_then(Value::as_i64);
+        let message = error.get("message").unwrap_or(error);
+        self.refused(member, code, &message.to_string())
+    }
+
     /// An answer that cannot be read.
     pub(super) fn broken(&self, member: usize, why: &str) -> Failure {
         self.of(member, &Trouble::Broken(why.to_owned()))

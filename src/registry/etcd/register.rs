@@ -59,6 +59,53 @@ impl Lease {
 
 impl Keep for Lease {
     async fn make(&mut self) -> Result<(), Trouble> {
+        let made = self.grant_and_put().await;
+        self.heard(made)
+    }
+
+    /// Keeps the lease alive and looks whether the key is there. A key that somebody else has written meanwhile, such as
+    /// our successor at the same address, is left alone.
+    async fn look(&mut self) -> Result<bool, Trouble> {
+        let there = self.renew().await;
+        self.heard(there)
+    }
+
+    async fn rest(&mut self) {
+        let mut link = self.core.link.subscribe();
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            // A cluster that comes back may have forgotten.
+            Ok(now) = link.wait_for(|link| link.returns != self.returns) => self.returns = now.returns,
+        }
+    }
+
+    /// One asks for all while that is in vain, however much is registered. Not the task that reads: a cluster that it
+    /// cannot read, or watch, may well keep leases alive.
+    async fn wait_out(&mut self) -> bool {
+        !self.core.gate.turn().await
+    }
+
+    async fn take_back(&mut self) -> Result<(), Trouble> {
+        let Some(lease) = self.id else { return Ok(()) };
+        match self.core.cluster.ask("/v3/lease/revoke", json::lease(lease), HASTE).await {
+            Ok(_) | Err(Failure::Cluster(No::Lease, _)) => Ok(()),
+            Err(failure) => Err(failure.trouble()),
+        }
+    }
+}
+
+impl Lease {
+    /// An answer lets all ask, a failure one after the other. A refusal is about one key, and says nothing of the others.
+    fn heard<T>(&self, answer: Result<T, Trouble>) -> Result<T, Trouble> {
+        match &answer {
+            Ok(_) => self.core.gate.open(),
+            Err(Trouble::Away(_) | Trouble::Broken(_)) => self.core.gate.close(),
+            Err(Trouble::Refused(_)) => {}
+        }
+        answer
+    }
+
+    async fn grant_and_put(&mut self) -> Result<(), Trouble> {
         if let Some(lease) = self.id {
             match self.put(lease).await {
                 Err(Failure::Cluster(No::Lease, _)) => self.id = None,
@@ -71,51 +118,24 @@ impl Keep for Lease {
         self.put(lease).await.map_err(Failure::trouble)
     }
 
-    /// Keeps the lease alive and looks whether the key is there. A key that somebody else has written meanwhile, such as
-    /// our successor at the same address, is left alone.
-    async fn look(&mut self) -> Result<bool, Trouble> {
+    async fn renew(&mut self) -> Result<bool, Trouble> {
         let Some(lease) = self.id else { return Ok(false) };
-        let asked = self.core.cluster.ask("/v3/lease/keepalive", json::lease(lease), PROMPT).await;
+        let cluster = &self.core.cluster;
+        let asked = cluster.ask("/v3/lease/keepalive", json::lease(lease), PROMPT).await;
         let kept: json::Line<json::Kept> = match asked {
             Err(Failure::Cluster(No::Lease, _)) => json::Line { result: None, error: None },
             asked => self.read(&asked.map_err(Failure::trouble)?)?,
         };
         if let Some(error) = kept.error {
-            return Err(Trouble::Broken(format!("the lease is not kept alive: {error:.200}")));
+            return Err(cluster.ended(cluster.current(), &error).trouble());
         }
         if kept.result.is_none_or(|kept| kept.ttl <= 0) {
             self.id = None;
             return Ok(false);
         }
-        let found = self.core.cluster.ask("/v3/kv/range", json::look(&self.key), PROMPT).await;
+        let found = cluster.ask("/v3/kv/range", json::look(&self.key), PROMPT).await;
         let page: json::Page = self.read(&found.map_err(Failure::trouble)?)?;
         Ok(!page.kvs.is_empty())
-    }
-
-    async fn rest(&mut self) {
-        let mut link = self.core.link.subscribe();
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            // A cluster that comes back may have forgotten.
-            Ok(now) = link.wait_for(|link| link.returns != self.returns) => self.returns = now.returns,
-        }
-    }
-
-    /// One task finds out when the cluster answers again, however much is registered.
-    async fn wait_out(&mut self) -> bool {
-        let mut link = self.core.link.subscribe();
-        let was_lost = link.borrow().lost;
-        // Cannot fail: the sender is ours.
-        link.wait_for(|link| !link.lost).await.ok();
-        was_lost
-    }
-
-    async fn take_back(&mut self) -> Result<(), Trouble> {
-        let Some(lease) = self.id else { return Ok(()) };
-        match self.core.cluster.ask("/v3/lease/revoke", json::lease(lease), HASTE).await {
-            Ok(_) | Err(Failure::Cluster(No::Lease, _)) => Ok(()),
-            Err(failure) => Err(failure.trouble()),
-        }
     }
 }
 

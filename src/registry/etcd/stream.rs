@@ -67,13 +67,7 @@ impl Watch {
 fn told(core: &Core, member: usize, line: &[u8]) -> Result<Told, Failure> {
     let line: Line<Told> = json::read(line).map_err(|why| core.cluster.broken(member, &why))?;
     if let Some(error) = line.error {
-        let code = error.get("grpc_code").or_else(|| error.get("code"));
-        let message = error.get("message").unwrap_or(&error).to_string();
-        return Err(core.cluster.refused(
-            member,
-            code.and_then(serde_json::Value::as_i64),
-            &message,
-        ));
+        return Err(core.cluster.ended(member, &error));
     }
     let Some(told) = line.result else {
         return Err(core.cluster.broken(member, "a line of the watch says nothing"));

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use frontgate::config::model::HostPort;
 use frontgate::registry::etcd::{Etcd, Settings};
-use frontgate::registry::{Health, Registry, State};
+use frontgate::registry::{Health, Liveness, Registration, Registry, State};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -36,9 +37,11 @@ struct Replies {
     range: Reply,
     watch: Reply,
     port: u16,
+    /// Port and revision once a watch was begun, when these are others then.
+    later: Option<(u16, i64)>,
 }
 
-const GOOD: Replies = Replies { range: Reply::Good, watch: Reply::Good, port: 1 };
+const GOOD: Replies = Replies { range: Reply::Good, watch: Reply::Good, port: 1, later: None };
 
 /// Holds the paths it was asked.
 struct Script {
@@ -107,7 +110,17 @@ async fn converse(
                 stream.write_all(&streamed(&created())).await.ok()?;
                 std::future::pending().await
             }
-            Reply::Good => stream.write_all(&good(&page(&[pair(replies.port)]))).await.ok()?,
+            Reply::Good if path.starts_with("/v3/lease/") => {
+                stream.write_all(&good(&lease())).await.ok()?;
+            }
+            Reply::Good => {
+                let begun = asked.lock().expect("no panic").iter().any(|path| path == "/v3/watch");
+                let later = replies.later.filter(|_| begun);
+                let (port, revision) = later.unwrap_or((replies.port, 7));
+                let mut page = page(&[pair(port)]);
+                page["header"]["revision"] = revision.to_string().into();
+                stream.write_all(&good(&page)).await.ok()?;
+            }
             Reply::Raw(bytes) => return stream.write_all(bytes).await.ok(),
             Reply::Unfinished(bytes) => {
                 stream.write_all(bytes).await.ok()?;
@@ -124,6 +137,11 @@ fn pair(port: u16) -> Value {
 
 fn page(pairs: &[Value]) -> Value {
     json!({ "header": { "revision": "7" }, "kvs": pairs, "count": "1" })
+}
+
+/// A lease that was granted, or kept alive.
+fn lease() -> Value {
+    json!({ "ID": "5", "TTL": "10", "result": { "ID": "5", "TTL": "10" } })
 }
 
 fn created() -> Value {
@@ -316,24 +334,43 @@ async fn what_never_was_etcd_is_a_failure() {
 
 #[tokio::test]
 async fn however_much_is_watched_and_registered_a_server_that_fails_is_asked_once_a_second() {
-    use frontgate::registry::{Liveness, Registration};
     let script = Script::start(Replies { range: Reply::Raw(answer("500 Oops", "")), ..GOOD }).await;
     let registry = script.registry();
     let _found: Vec<_> =
         (0..100).map(|number| registry.watch(query(&number.to_string()))).collect();
-    let _kept: Vec<_> = (0..10u16)
-        .map(|number| Registration {
-            id: number.to_string(),
-            name: "s".into(),
-            address: frontgate::config::model::HostPort { host: "10.0.0.1".into(), port: 1 },
-            tags: Vec::new(),
-            check: Liveness::Heartbeat,
-        })
-        .filter_map(|registration| registry.register(registration))
-        .collect();
+    let _kept: Vec<_> =
+        (0..10).filter_map(|number| registry.register(registration(number))).collect();
     tokio::time::sleep(Duration::from_secs(4)).await;
     let before = script.asked();
     tokio::time::sleep(Duration::from_secs(10)).await;
     let asked = script.asked() - before;
     assert!((1..=10).contains(&asked), "asked {asked} times within 10 s");
+}
+
+fn registration(number: u16) -> Registration {
+    Registration {
+        id: number.to_string(),
+        name: "s".into(),
+        address: HostPort { host: "10.0.0.1".into(), port: 1 },
+        tags: Vec::new(),
+        check: Liveness::Heartbeat,
+    }
+}
+
+#[tokio::test]
+async fn leases_are_kept_alive_where_nothing_can_be_watched() {
+    let watch = Reply::Unfinished(Vec::new());
+    let script = Script::start(Replies { watch, ..GOOD }).await;
+    let registry = script.registry();
+    let _found = registry.watch(query("s"));
+    wait::until("the first failure", NOTICED, async || registry.status().last_error).await;
+    let _kept: Vec<_> =
+        (0..3).filter_map(|number| registry.register(registration(number))).collect();
+    let asked = |path: &str| {
+        let asked = script.asked.lock().expect("no panic");
+        asked.iter().filter(|asked| *asked == path).count()
+    };
+    wait::until("all are there", NOTICED, async || (asked("/v3/kv/put") >= 3).then_some(())).await;
+    let alive = async || (asked("/v3/lease/keepalive") >= 6).then_some(());
+    wait::until("all are kept alive", NOTICED * 2, alive).await;
 }
