@@ -18,7 +18,7 @@ use std::sync::{Arc, Once};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
-use self::cluster::Cluster;
+use self::cluster::{Cluster, Failure, No};
 use self::keys::Prefix;
 use self::tree::Tree;
 use super::board::Board;
@@ -124,6 +124,13 @@ impl Registry for Etcd {
 }
 
 impl Core {
+    /// Somebody must act first: whoever answers, it is as much.
+    fn too_much(&self) -> Failure {
+        let (prefix, keys, bytes) = (self.prefix.text(), tree::KEYS, tree::BYTES >> 20);
+        let why = format!("more than {keys} keys or {bytes} MiB under `{prefix}`: narrow `prefix`");
+        Failure::Cluster(No::TooMuch, why)
+    }
+
     /// The task that always asks says how it fares.
     fn link(&self, lost: bool) {
         let changed = self.link.send_if_modified(|link| {

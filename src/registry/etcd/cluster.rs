@@ -61,6 +61,8 @@ pub(super) enum No {
     Lease,
     /// What was asked for is so old that it is no longer known.
     Compacted,
+    /// It has more than is taken.
+    TooMuch,
     /// Something else.
     Request,
 }
@@ -311,7 +313,13 @@ impl Failure {
             Self::Member(trouble) => trouble,
             Self::Cluster(No::Compacted, why) => Trouble::Broken(why),
             Self::Cluster(
-                No::Token | No::Access | No::Rights | No::Open | No::Lease | No::Request,
+                No::Token
+                | No::Access
+                | No::Rights
+                | No::Open
+                | No::Lease
+                | No::TooMuch
+                | No::Request,
                 why,
             ) => Trouble::Refused(why),
         }

@@ -78,7 +78,7 @@ impl Follower {
         self.odd = Odd::default();
         let core = Arc::clone(&self.core);
         let member = core.cluster.current();
-        match look(&core, member).await {
+        match look(&core, member, 1).await {
             // Who only registers needs no right to read.
             Ok(()) | Err(Failure::Cluster(No::Rights, _)) => {}
             Err(failure) => return Err((member, failure)),
@@ -95,20 +95,21 @@ impl Follower {
         let member = core.cluster.current();
         let at = |failure| (member, failure);
         let mut reading = reading::all(&core, member).await.map_err(at)?;
-        let mut watch = Watch::open(&core, member, reading.revision + 1).await.map_err(at)?;
+        let revision = reading.revision;
+        let mut watch = Watch::open(&core, member, revision + 1).await.map_err(at)?;
         let changed = core.board.update(|tree| {
             *tree = reading.tree;
             None
         });
         self.answered(member);
         self.tell(changed, &mut reading.changes, true);
-        let mut beat = pin!(beat(&core, member));
+        let mut beat = pin!(beat(&core, member, revision));
         loop {
             tokio::select! {
                 events = watch.changes(&core) => {
                     let events = events.map_err(at)?;
                     if !events.is_empty() {
-                        self.apply(events).map_err(|why| at(core.cluster.broken(member, why)))?;
+                        self.apply(events).map_err(at)?;
                         sleep(STRIDE).await;
                     }
                 }
@@ -118,13 +119,13 @@ impl Follower {
                     if core.board.is_abandoned() {
                         return Ok(());
                     }
-                    beat.set(self::beat(&core, member));
+                    beat.set(self::beat(&core, member, revision));
                 }
             }
         }
     }
 
-    fn apply(&mut self, events: Vec<Event>) -> Result<(), &'static str> {
+    fn apply(&mut self, events: Vec<Event>) -> Result<(), Failure> {
         let mut changes = Changes::default();
         let core = Arc::clone(&self.core);
         let changed = core.board.update(|tree| {
@@ -137,7 +138,7 @@ impl Follower {
             Some(changes.services.iter().cloned().collect())
         });
         self.tell(changed, &mut changes, false);
-        if changes.full { Err("there is more under the prefix than is taken") } else { Ok(()) }
+        if changes.full { Err(core.too_much()) } else { Ok(()) }
     }
 
     /// Sets are another than before, and keys hold no instance.
@@ -239,19 +240,23 @@ impl Follower {
     }
 }
 
-async fn beat(core: &Core, member: usize) -> Result<(), Failure> {
+async fn beat(core: &Core, member: usize, revision: i64) -> Result<(), Failure> {
     sleep(BEAT.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
-    look(core, member).await
+    look(core, member, revision).await
 }
 
-/// Whether this member answers and has a leader: what is read here is confirmed by most of the members.
-async fn look(core: &Core, member: usize) -> Result<(), Failure> {
+/// Whether this member answers, has a leader, and has come this far: what is read here is confirmed by most of the
+/// members. One whose data was replaced by older ones would leave a watch silent until it has caught up.
+async fn look(core: &Core, member: usize, revision: i64) -> Result<(), Failure> {
     let body = json::look(&core.prefix.probe());
     let body = core.cluster.ask_member(member, "/v3/kv/range", body, PROMPT).await?;
     let page: Page = json::read(&body).map_err(|why| core.cluster.broken(member, &why))?;
-    if page.header.revision > 0 {
-        Ok(())
-    } else {
-        Err(core.cluster.broken(member, "the answer names no revision"))
+    match page.header.revision {
+        now if now >= revision => Ok(()),
+        ..=0 => Err(core.cluster.broken(member, "the answer names no revision")),
+        now => {
+            let why = format!("its data are those of revision {now}, after {revision} was read");
+            Err(core.cluster.broken(member, &why))
+        }
     }
 }

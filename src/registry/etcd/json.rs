@@ -38,6 +38,9 @@ pub(super) struct Page {
     pub(super) kvs: Vec<Pair>,
     #[serde(default)]
     pub(super) more: bool,
+    /// Keys in all, on whichever page.
+    #[serde(default, deserialize_with = "number")]
+    pub(super) count: i64,
 }
 
 /// What a stream says in one line.

@@ -44,7 +44,7 @@ async fn pages(core: &Core, member: usize) -> Result<Reading, Failure> {
     loop {
         let body = json::range(&from, &end, reading.revision, PAGE);
         let body = core.cluster.ask_member(member, "/v3/kv/range", body, PROMPT).await?;
-        let Page { header, kvs, more } = json::read(&body).map_err(|why| broken(&why))?;
+        let Page { header, kvs, more, count } = json::read(&body).map_err(|why| broken(&why))?;
         if header.revision <= 0 {
             return Err(broken("the answer names no revision"));
         }
@@ -52,12 +52,16 @@ async fn pages(core: &Core, member: usize) -> Result<Reading, Failure> {
             reading.revision = header.revision;
         }
         keys += kvs.len();
+        // Said on the first page: the others need not be asked for.
+        if keys > KEYS || usize::try_from(count).is_ok_and(|count| count > KEYS) {
+            return Err(core.too_much());
+        }
         let last = kvs.last().map(|pair| pair.key.clone());
         for pair in kvs {
             reading.tree.put(&core.prefix, pair, &mut reading.changes);
         }
-        if keys > KEYS || reading.changes.full {
-            return Err(broken("there is more under the prefix than is taken"));
+        if reading.changes.full {
+            return Err(core.too_much());
         }
         match last {
             _ if !more => return Ok(reading),

@@ -10,7 +10,7 @@ use crate::registry::value::{self, Entry};
 /// Keys in all.
 pub(super) const KEYS: usize = 200_000;
 /// Bytes of keys and values in all.
-const BYTES: usize = 64 << 20;
+pub(super) const BYTES: usize = 64 << 20;
 /// The longest value that is looked at; etcd takes 1.5 MiB.
 const VALUE: usize = 64 << 10;
 

@@ -256,6 +256,28 @@ async fn pages_that_do_not_go_on_keep_the_last_set() {
 }
 
 #[tokio::test]
+async fn more_keys_than_are_taken_are_not_all_read_to_find_that_out() {
+    let mut first = page(&[pair(9)]);
+    (first["more"], first["count"]) = (true.into(), "200001".into());
+    let script = Script::start(Replies { range: Reply::Raw(good(&first)), ..GOOD }).await;
+    let registry = script.registry();
+    let _found = registry.watch(query("s"));
+    let (_, error) = wait::until("a failure", SOON, async || registry.status().last_error).await;
+    assert!(error.contains("more than 200000 keys") && error.contains("`/services/`"), "{error}");
+    assert_eq!(registry.status().health, Health::Failed);
+}
+
+#[tokio::test]
+async fn everything_is_read_again_when_a_silent_watch_is_ahead_of_what_the_server_has() {
+    let script = Script::start(Replies { later: Some((2, 3)), ..GOOD }).await;
+    let registry = script.registry();
+    let mut found = registry.watch(query("s"));
+    live(&mut found, &["10.0.0.1:2"], NOTICED).await;
+    let (_, error) = registry.status().last_error.expect("it is said");
+    assert!(error.contains("those of revision 3, after 7 was read"), "{error}");
+}
+
+#[tokio::test]
 async fn a_watch_that_is_never_confirmed_or_ends_at_once_keeps_the_last_set() {
     let ended = [streamed(&created()), b"0\r\n\r\n".to_vec()].concat();
     tokio::join!(survives_watch(Reply::Unfinished(Vec::new())), survives_watch(Reply::Raw(ended)),);
