@@ -222,8 +222,11 @@ impl Follower {
         let why = trouble.to_string();
         core.board.ill(&why);
         core.cluster.leave(member);
-        // The others are asked at once; when none answers, all wait.
-        if is_refusal || self.vain.is_multiple_of(core.cluster.size()) {
+        // The others are asked at once; when none answers, each waits: all together are asked no more than once a second,
+        // and when they come back together the next one answers.
+        let (size, longest) = (core.cluster.size(), trouble.longest_pause());
+        let longest = if is_refusal || size == 1 { longest } else { longest / 2 };
+        if is_refusal || self.vain.is_multiple_of(size) {
             match trouble.blame() {
                 Blame::Away => self.is_away(&why),
                 Blame::Refused | Blame::Broken => {
@@ -231,11 +234,14 @@ impl Follower {
                 }
             }
             self.account.ill(&why, trouble.blame());
-            self.pace.failed(trouble.longest_pause());
+            self.pace.failed(longest);
             core.link(!is_refusal);
         } else {
             self.account.count("error");
             tracing::debug!(registry = core.name, error = why, "asking another member");
+            if self.vain > size {
+                self.pace.failed(longest);
+            }
         }
     }
 }

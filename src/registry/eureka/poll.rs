@@ -28,6 +28,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The longest while a server is away, and while all say no.
 const AWAY: Duration = Duration::from_millis(2500);
 const REFUSED: Duration = Duration::from_secs(10);
+/// So many servers or more are not waited for any longer: one that returns must be noticed soon.
+const MANY: u32 = 4;
 /// However long the configured pause is, it can be added to a point in time.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
@@ -262,7 +264,9 @@ impl Poller {
         self.account.ill(&why, trouble.blame());
         self.core.board.ill(&why);
         let all_refused = troubles.iter().all(|trouble| trouble.blame() == Blame::Refused);
-        let longest = if all_refused { REFUSED } else { AWAY };
+        // Each is asked in a round: all together no more than once a second.
+        let round = RETRY * u32::try_from(troubles.len()).unwrap_or(1).min(MANY);
+        let longest = if all_refused { REFUSED } else { AWAY.max(round) };
         let pause = RETRY.saturating_mul(1 << self.failures.min(8)).min(longest);
         self.failures += 1;
         pause.mul_f64(1.0 + fastrand::f64() / 5.0)

@@ -18,7 +18,7 @@ use crate::support::wait;
 use crate::{SOON, Watching, addresses, live, query, stale};
 
 /// Bound on a failure being noticed, and on its end.
-const NOTICED: Duration = Duration::from_secs(12);
+const NOTICED: Duration = Duration::from_secs(30);
 
 /// What it answers.
 #[derive(Clone)]
@@ -367,6 +367,29 @@ async fn however_much_is_watched_and_registered_a_server_that_fails_is_asked_onc
     tokio::time::sleep(Duration::from_secs(10)).await;
     let asked = script.asked() - before;
     assert!((1..=10).contains(&asked), "asked {asked} times within 10 s");
+}
+
+#[tokio::test]
+async fn however_many_members_fail_they_are_asked_once_a_second_together() {
+    let mut members = Vec::new();
+    for _ in 0..4 {
+        let range = Reply::Raw(answer("500 Oops", ""));
+        members.push(Script::start(Replies { range, ..GOOD }).await);
+    }
+    let mut settings = Settings::new("test", "");
+    settings.endpoints = members.iter().map(|member| member.address.to_string()).collect();
+    let registry = Etcd::new(&settings).expect("good settings");
+    let mut found = registry.watch(query("s"));
+    let asked = || members.iter().map(Script::asked).sum::<usize>();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let before = asked();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let asked = asked() - before;
+    assert!((10..=24).contains(&asked), "asked {asked} times within 20 s");
+    for member in &members {
+        member.replies.send_replace(GOOD);
+    }
+    live(&mut found, &["10.0.0.1:1"], SOON).await;
 }
 
 fn registration(number: u16) -> Registration {

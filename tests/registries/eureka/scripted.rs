@@ -352,3 +352,24 @@ async fn a_registration_is_taken_back_by_another_server_when_the_one_that_has_it
     kept.deregister().await;
     assert_eq!(second.asked(0), ["/eureka/apps/EDGE/edge-1"]);
 }
+
+#[tokio::test]
+async fn however_many_servers_fail_they_are_asked_once_a_second_together() {
+    let mut servers = Vec::new();
+    for _ in 0..4 {
+        let fails = || Reply::Raw(http("500 Oops", "", b""));
+        servers.push(Script::start(fails(), fails()).await);
+    }
+    let mut settings = servers[0].settings();
+    settings.urls =
+        servers.iter().map(|server| format!("http://{}/eureka", server.address)).collect();
+    let registry = Registry::new(&settings).expect("good settings");
+    let _found = registry.watch(query("s"));
+    let asked = || servers.iter().map(|server| server.asked(0).len()).sum::<usize>();
+    // The first pauses are short.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let before = asked();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let asked = asked() - before;
+    assert!((10..=24).contains(&asked), "asked {asked} times within 20 s");
+}
