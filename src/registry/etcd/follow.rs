@@ -21,6 +21,9 @@ use crate::registry::pace::{AWAY, Pace};
 const BEAT: Duration = Duration::from_secs(2);
 /// Between two updates, so that a flood of changes is taken in strides.
 const STRIDE: Duration = Duration::from_millis(5);
+/// etcd tells each ten minutes how far a watch has come that has nothing to tell. One that is silent for longer may be held
+/// back on the way, and everything is read again.
+const SILENT: Duration = Duration::from_secs(15 * 60);
 /// Lines of the log about keys that hold no instance, and within which time.
 const NEWS: usize = 20;
 const NEWS_WITHIN: Duration = Duration::from_secs(60);
@@ -89,7 +92,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads and watches until nobody wants to know any more, or something fails.
+    /// Reads and watches until nobody wants to know any more, nothing is said for long, or something fails.
     async fn session(&mut self) -> Result<(), Failed> {
         let core = Arc::clone(&self.core);
         let member = core.cluster.current();
@@ -104,10 +107,12 @@ impl Follower {
         self.answered(member);
         self.tell(changed, &mut reading.changes, true);
         let mut beat = pin!(beat(&core, member, revision));
+        let mut heard = Instant::now();
         loop {
             tokio::select! {
                 events = watch.changes(&core) => {
                     let events = events.map_err(at)?;
+                    heard = Instant::now();
                     if !events.is_empty() {
                         self.apply(events).map_err(at)?;
                         sleep(STRIDE).await;
@@ -116,7 +121,7 @@ impl Follower {
                 beaten = &mut beat => {
                     beaten.map_err(at)?;
                     self.lasted();
-                    if core.board.is_abandoned() {
+                    if core.board.is_abandoned() || heard.elapsed() > SILENT {
                         return Ok(());
                     }
                     beat.set(self::beat(&core, member, revision));

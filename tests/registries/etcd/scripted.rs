@@ -278,6 +278,21 @@ async fn everything_is_read_again_when_a_silent_watch_is_ahead_of_what_the_serve
 }
 
 #[tokio::test]
+async fn everything_is_read_again_when_a_watch_is_silent_for_longer_than_etcd_would_be() {
+    let (script, _registry, mut found) = settled().await;
+    let watches = || {
+        let asked = script.asked.lock().expect("no panic");
+        asked.iter().filter(|path| *path == "/v3/watch").count()
+    };
+    assert_eq!(watches(), 1);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(16 * 60)).await;
+    tokio::time::resume();
+    wait::until("another watch", SOON, async || (watches() == 2).then_some(())).await;
+    live(&mut found, &["10.0.0.1:1"], SOON).await;
+}
+
+#[tokio::test]
 async fn a_watch_that_is_never_confirmed_or_ends_at_once_keeps_the_last_set() {
     let ended = [streamed(&created()), b"0\r\n\r\n".to_vec()].concat();
     tokio::join!(survives_watch(Reply::Unfinished(Vec::new())), survives_watch(Reply::Raw(ended)),);
