@@ -189,6 +189,8 @@ impl Poller {
         }
         let now = Instant::now();
         self.base = Some(Base { server, heard: now, complete: now });
+        // Of before: what is known now was said by the server as it is now.
+        self.version = None;
         Ok(())
     }
 

@@ -298,6 +298,21 @@ async fn a_server_that_was_started_again_between_two_questions_is_doubted_until_
 }
 
 #[tokio::test]
+async fn a_server_that_said_everything_after_its_start_is_not_doubted_for_its_version() {
+    let (script, _registry, mut found) = settled().await;
+    script.set(nothing_new(), apps(9, "UP_1_", &[]));
+    script.next_questions(2).await;
+    script.set(Reply::Raw(Vec::new()), Reply::Raw(Vec::new()));
+    stale(&mut found, SEEN).await;
+    script.set(apps(1, "UP_1_", &[(2, "ADDED")]), apps(1, "UP_1_", &[]));
+    live(&mut found, &["10.0.0.1:2"], RETURNED).await;
+    script.set(Reply::Unfinished(Vec::new()), apps(1, "UP_1_", &[]));
+    let asked = script.next_questions(2).await;
+    assert!(asked.iter().all(|path| path == "/eureka/apps/delta"), "{asked:?}");
+    assert_eq!(found.borrow().state, State::Live);
+}
+
+#[tokio::test]
 async fn every_question_shows_who_asks_and_what_is_taken() {
     let (script, _registry, _found) = settled().await;
     let head = script.asked.lock().expect("no panic")[0].1.to_lowercase();
