@@ -233,7 +233,9 @@ impl Cluster {
         name: &str,
         password: &Secret,
     ) -> Result<Reply, Failure> {
-        let body = json::authenticate(name, password.reveal().trim());
+        // One read from a file ends in the file's newline; blanks are its own.
+        let password = password.reveal().trim_end_matches(['\r', '\n']);
+        let body = json::authenticate(name, password);
         let request = self.request(member, "/v3/auth/authenticate", body, None)?;
         match self.exchange(member, request, PROMPT).await {
             Ok(body) => {
