@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RecordType};
+use tokio::sync::SemaphorePermit;
 
 use super::Core;
 use super::answer::{self, Records, Said};
@@ -32,6 +33,7 @@ pub(super) type Addresses = (Vec<IpAddr>, Duration);
 /// One look at a service. Shared by the tasks that resolve its targets.
 pub(super) struct Inquiry {
     core: Arc<Core>,
+    /// How names are completed, and which need not be asked for.
     servers: Arc<Servers>,
     /// The service's name.
     subject: Arc<str>,
@@ -140,15 +142,19 @@ impl Inquiry {
         let question =
             question.ok_or_else(|| Trouble::Refused(format!("{name} cannot be asked for")))?;
         let rounds = if self.is_doubtful() { 1 } else { self.core.attempts };
-        let mut open: Vec<(usize, SocketAddr)> = self.servers.in_turn().collect();
+        let mut turn = Some(self.core.gate.pass(self.is_doubtful()).await?);
+        // The turn may have been long in coming: the system may say by now to ask others.
+        let servers = self.core.source.now();
+        let mut open: Vec<(usize, SocketAddr)> = servers.in_turn().collect();
         let mut worst = None;
         for round in 0..=rounds {
             let mut silent = Vec::new();
             for (index, server) in open {
-                let (result, is_silent) = self.one_server(&question, server, round == rounds).await;
+                let (turn, tcp) = (turn.take(), round == rounds);
+                let (result, is_silent) = self.one_server(turn, &question, server, tcp).await;
                 match result {
                     Ok(said) => {
-                        self.servers.answered(index);
+                        servers.answered(index);
                         return Ok(said);
                     }
                     Err(trouble) => worst = Some(graver(worst, trouble)),
@@ -162,22 +168,23 @@ impl Inquiry {
         Err(worst.unwrap_or_else(|| Trouble::Refused("there is no server to ask".to_owned())))
     }
 
-    /// What one server says, and whether it said nothing at all.
+    /// What one server says, and whether it said nothing at all. `turn` is one that was waited for already.
     async fn one_server(
         &self,
+        turn: Option<SemaphorePermit<'_>>,
         question: &Question,
         server: SocketAddr,
         tcp: bool,
     ) -> (Result<Said, Trouble>, bool) {
-        let mut result = self.send(question, server, tcp).await;
+        let mut result = self.send(turn, question, server, tcp).await;
         let refused_form = matches!(&result, Ok(message) if message.metadata.response_code == ResponseCode::FormErr);
         let plain = refused_form.then(|| question.plain()).flatten();
         let question = plain.as_ref().unwrap_or(question);
         if plain.is_some() {
-            result = self.send(question, server, tcp).await;
+            result = self.send(None, question, server, tcp).await;
         }
         if matches!(&result, Ok(message) if message.metadata.truncation && !tcp) {
-            result = self.send(question, server, true).await.map_err(|miss| match miss {
+            result = self.send(None, question, server, true).await.map_err(|miss| match miss {
                 Miss::Silent | Miss::Unreachable(_) => Miss::Odd(
                     "has an answer that is too long for UDP, and does not answer over TCP",
                 ),
@@ -193,11 +200,15 @@ impl Inquiry {
 
     async fn send(
         &self,
+        turn: Option<SemaphorePermit<'_>>,
         question: &Question,
         server: SocketAddr,
         tcp: bool,
     ) -> Result<Message, Miss> {
-        let _turn = self.core.gate.pass(self.is_doubtful()).await.map_err(Miss::InVain)?;
+        let _turn = match turn {
+            Some(turn) => turn,
+            None => self.core.gate.pass(self.is_doubtful()).await.map_err(Miss::InVain)?,
+        };
         let within = self.core.timeout;
         if tcp {
             question.over_tcp(server, within).await

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use frontgate::registry::dns::Dns;
+use frontgate::registry::dns::{Dns, Settings};
 use frontgate::registry::{Health, Registry, State};
 use hickory_resolver::proto::op::ResponseCode;
 
@@ -72,6 +72,37 @@ async fn a_server_that_falls_silent_makes_all_stale_and_its_return_makes_all_liv
     assert!((1..=6).contains(&asked), "asked {asked} times within 5 s");
     script.now(instance(2, 60));
     all_live(&found, "10.0.0.1:2", RETURNED).await;
+}
+
+#[tokio::test]
+async fn when_the_system_says_to_ask_another_server_all_who_wait_for_the_old_one_ask_that() {
+    let silent = Script::start(|_, _| Act::Nothing).await;
+    let good = silent.beside(instance(1, 60)).await;
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let resolv_conf = folder.path().join("resolv.conf");
+    let says = |server: &Script| {
+        let text = format!("nameserver {}\n", server.address.ip());
+        std::fs::write(&resolv_conf, text).expect("a writable directory");
+    };
+    says(&silent);
+    let registry = Dns::new(&Settings {
+        resolv_conf: resolv_conf.clone(),
+        hosts: folder.path().join("hosts"),
+        port: silent.address.port(),
+        timeout: Duration::from_millis(500),
+        ..Settings::new("test")
+    })
+    .expect("good settings");
+    let found = watch_all(&registry, 100);
+    // Until all of them have failed and wait for their turn to be asked for again.
+    wait::until("all have failed", SOON, async || {
+        let failed = |found: &Watching| matches!(found.borrow().state, State::Unheard { .. });
+        found.iter().all(failed).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    says(&good);
+    all_live(&found, "10.0.0.1:1", RETURNED).await;
 }
 
 #[tokio::test]

@@ -41,7 +41,24 @@ impl Script {
     pub(super) async fn start(
         behaviour: impl Fn(&Message, bool) -> Act + Send + Sync + 'static,
     ) -> Self {
-        let (udp, tcp) = both().await;
+        Self::on(both().await, behaviour)
+    }
+
+    /// Another one with the same port, at 127.0.0.2.
+    pub(super) async fn beside(
+        &self,
+        behaviour: impl Fn(&Message, bool) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 2], self.address.port()));
+        let udp = UdpSocket::bind(address).await.expect("nobody listens there");
+        let tcp = TcpListener::bind(address).await.expect("nobody listens there");
+        Self::on((udp, tcp), behaviour)
+    }
+
+    fn on(
+        (udp, tcp): (UdpSocket, TcpListener),
+        behaviour: impl Fn(&Message, bool) -> Act + Send + Sync + 'static,
+    ) -> Self {
         let address = udp.local_addr().expect("an address");
         let behaviour: Arc<Mutex<Arc<Behaviour>>> = Arc::new(Mutex::new(Arc::new(behaviour)));
         let script = Self { address, behaviour, asked: Arc::default() };
