@@ -43,8 +43,10 @@ pub(super) struct Records {
 /// Reads an answer to this question; `server` speaks in the reasons.
 pub(super) fn read(message: &Message, query: &Query, server: &str) -> Result<Said, Trouble> {
     let code = message.metadata.response_code;
+    let (name, ttl) = follow(message, query);
     if code == ResponseCode::NXDomain {
-        return Ok(Said::None { ttl: negative(message).unwrap_or(UNSAID), nothing: true });
+        let holds = negative(message).unwrap_or(UNSAID);
+        return Ok(Said::None { ttl: holds.min(ttl), nothing: true });
     }
     if matches!(code, ResponseCode::Refused | ResponseCode::NotAuth) {
         let why = "it does not serve this name, or not to us";
@@ -53,7 +55,6 @@ pub(super) fn read(message: &Message, query: &Query, server: &str) -> Result<Sai
     if code != ResponseCode::NoError {
         return Err(Trouble::Broken(format!("{server} answers {}", word(code))));
     }
-    let (name, ttl) = follow(message, query);
     let moved = name != query.name;
     let wanted = |kind: RecordType| kind == query.query_type;
     let mut least = ttl;

@@ -1,5 +1,6 @@
 //! One watched service: looked up when its time is over, published as complete sets.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::registry::{Found, Lookup, Query};
 /// Bounds on how long an answer holds, whatever it says itself.
 pub(super) const LEAST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
+/// The longest while a part of it could not be looked up.
+pub(super) const AGAIN: Duration = Duration::from_secs(5);
 /// The same where there is nothing: somebody waits for the first instance.
 const LONGEST_NOTHING: Duration = Duration::from_secs(30);
 
@@ -110,7 +113,12 @@ impl Finder {
                 self.known = known;
                 found
             }
-            Lookup::Host { port } => service::of_host(&inquiry, name, port).await,
+            Lookup::Host { port } => {
+                let found = Arc::clone(&self.found.borrow());
+                let last = found.endpoints.iter().map(|endpoint| endpoint.address.host.parse());
+                let last: Vec<IpAddr> = last.filter_map(Result::ok).collect();
+                service::of_host(&inquiry, name, port, &last).await
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::SemaphorePermit;
 use super::Core;
 use super::answer::{self, Records, Said};
 use super::exchange::{Miss, Question};
-use super::find::LEAST;
+use super::find::{AGAIN, LEAST};
 use super::system::Servers;
 use crate::registry::trouble::Trouble;
 
@@ -27,8 +27,22 @@ pub(super) enum Look<T> {
     Nothing(Duration),
 }
 
-/// Addresses, and how long they hold.
-pub(super) type Addresses = (Vec<IpAddr>, Duration);
+/// Addresses of a name.
+#[derive(Debug)]
+pub(super) struct Addresses {
+    pub(super) ips: Vec<IpAddr>,
+    /// How long they hold.
+    pub(super) ttl: Duration,
+    /// Why those of one family are the last ones known.
+    pub(super) kept: Option<Trouble>,
+}
+
+impl Addresses {
+    /// What needs no asking.
+    fn known(ips: Vec<IpAddr>) -> Self {
+        Self { ips, ttl: LEAST, kept: None }
+    }
+}
 
 /// One look at a service. Shared by the tasks that resolve its targets.
 pub(super) struct Inquiry {
@@ -67,14 +81,18 @@ impl Inquiry {
         rest.end()
     }
 
-    /// Addresses of a name that may need completing, and how long they hold.
-    pub(super) async fn hosts(&self, name: &str) -> Result<Look<Addresses>, Trouble> {
+    /// Addresses of a name that may need completing; `last` as for one in full.
+    pub(super) async fn hosts(
+        &self,
+        name: &str,
+        last: &[IpAddr],
+    ) -> Result<Look<Addresses>, Trouble> {
         if let Some(known) = self.servers.known(name) {
-            return Ok(Look::Found((known, LEAST)));
+            return Ok(Look::Found(Addresses::known(known)));
         }
         let mut rest = Rest::default();
         for candidate in self.candidates(name)? {
-            if let Some(found) = rest.note(self.addresses(&candidate).await)? {
+            if let Some(found) = rest.note(self.addresses(&candidate, last).await)? {
                 return Ok(Look::Found(found));
             }
         }
@@ -88,10 +106,14 @@ impl Inquiry {
         })
     }
 
-    /// Addresses of a name in full.
-    pub(super) async fn addresses(&self, name: &Name) -> Result<Look<Addresses>, Trouble> {
+    /// Addresses of a name in full. Where only one family can be looked up, the `last` ones of the other stay.
+    pub(super) async fn addresses(
+        &self,
+        name: &Name,
+        last: &[IpAddr],
+    ) -> Result<Look<Addresses>, Trouble> {
         if let Some(known) = self.servers.known(&name.to_ascii()) {
-            return Ok(Look::Found((known, LEAST)));
+            return Ok(Look::Found(Addresses::known(known)));
         }
         let (mut found, mut ttl, mut failure) = (Vec::new(), Duration::MAX, None);
         for kind in [RecordType::A, RecordType::AAAA] {
@@ -106,14 +128,22 @@ impl Inquiry {
                 }
                 // Who does not answer is not asked once more.
                 Err(trouble @ Trouble::Away(_)) if found.is_empty() => return Err(trouble),
-                Err(trouble) => failure = Some(trouble),
+                Err(trouble) => failure = Some((kind, trouble)),
             }
         }
-        match failure {
-            Some(trouble) if found.is_empty() => Err(trouble),
-            _ if found.is_empty() => Ok(Look::Nothing(ttl)),
-            _ => Ok(Look::Found((found, ttl))),
+        let Some((kind, trouble)) = failure else {
+            let all = Addresses { ips: found, ttl, kept: None };
+            return Ok(if all.ips.is_empty() { Look::Nothing(ttl) } else { Look::Found(all) });
+        };
+        if found.is_empty() {
+            return Err(trouble);
         }
+        let is_lost = |ip: &&IpAddr| ip.is_ipv4() == (kind == RecordType::A);
+        let lost: Vec<IpAddr> = last.iter().filter(is_lost).copied().collect();
+        // Who never had any of this family may be one whose servers know nothing of it.
+        let kept = (!lost.is_empty()).then_some(trouble);
+        let ttl = if kept.is_some() { ttl.min(AGAIN) } else { ttl };
+        Ok(Look::Found(Addresses { ips: [found, lost].concat(), ttl, kept }))
     }
 
     /// Asks, and goes on asking where a name is only another one's alias.

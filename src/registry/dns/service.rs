@@ -9,6 +9,7 @@ use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{Name, RData};
 use tokio::task::JoinSet;
 
+use super::find::AGAIN;
 use super::inquiry::{Addresses, Inquiry, Look};
 use crate::config::model::{Endpoint, HostPort, Scheme};
 use crate::registry::trouble::Trouble;
@@ -40,14 +41,25 @@ impl Set {
 /// Addresses of targets as they were found last: one whose name cannot be looked up now keeps them.
 pub(super) type Known = HashMap<Name, Vec<IpAddr>>;
 
-/// Every address of a name, with one port.
-pub(super) async fn of_host(inquiry: &Inquiry, name: &str, port: u16) -> Result<Set, Trouble> {
-    let (addresses, ttl) = match inquiry.hosts(name).await? {
+/// Every address of a name, with one port. `last` are those found last.
+pub(super) async fn of_host(
+    inquiry: &Inquiry,
+    name: &str,
+    port: u16,
+    last: &[IpAddr],
+) -> Result<Set, Trouble> {
+    let Addresses { ips, ttl, kept } = match inquiry.hosts(name, last).await? {
         Look::Found(found) => found,
         Look::Nothing(ttl) => return Ok(Set::empty(ttl)),
     };
-    let endpoints = addresses.into_iter().map(|ip| endpoint(ip, port, 1)).collect();
-    Ok(Set { ttl, ..Set::of(endpoints) })
+    let endpoints = ips.into_iter().map(|ip| endpoint(ip, port, 1)).collect();
+    let skipped = kept.map(|why| partly("the name", name, &why)).into_iter().collect();
+    Ok(Set { ttl, skipped, ..Set::of(endpoints) })
+}
+
+/// Why some addresses are those that were known before.
+fn partly(what: &str, name: &str, why: &Trouble) -> String {
+    format!("{what} {name} cannot be looked up in full: {why}")
 }
 
 impl Set {
@@ -102,7 +114,7 @@ pub(super) async fn of_records(
 struct Targets {
     inquiry: Arc<Inquiry>,
     /// What came beside the records.
-    found: HashMap<Name, Addresses>,
+    found: HashMap<Name, (Vec<IpAddr>, Duration)>,
     skipped: Vec<String>,
     failure: Option<Trouble>,
     ttl: Duration,
@@ -159,8 +171,9 @@ impl Targets {
         let mut looks = JoinSet::new();
         for name in names {
             let (inquiry, name) = (Arc::clone(&self.inquiry), name.clone());
+            let last = before.get(&name).cloned().unwrap_or_default();
             looks.spawn(async move {
-                let found = inquiry.addresses(&name).await;
+                let found = inquiry.addresses(&name, &last).await;
                 (name, found)
             });
         }
@@ -169,7 +182,10 @@ impl Targets {
             // A panic is a defect that has been told elsewhere.
             let Ok((name, found)) = look else { continue };
             match found {
-                Ok(Look::Found(found)) => drop(self.found.insert(name, found)),
+                Ok(Look::Found(Addresses { ips, ttl, kept })) => {
+                    unknown.extend(kept.map(|why| partly("the target", &name.to_ascii(), &why)));
+                    self.found.insert(name, (ips, ttl));
+                }
                 Ok(Look::Nothing(ttl)) => {
                     self.ttl = self.ttl.min(ttl);
                     unknown.push(format!("the target {} has no address", name.to_ascii()));
@@ -177,6 +193,7 @@ impl Targets {
                 Err(trouble) => {
                     let shown = name.to_ascii();
                     unknown.push(format!("the target {shown} cannot be looked up: {trouble}"));
+                    self.ttl = self.ttl.min(AGAIN);
                     match before.get(&name) {
                         Some(last) => drop(self.found.insert(name, (last.clone(), Duration::MAX))),
                         None => self.failure = Some(trouble),

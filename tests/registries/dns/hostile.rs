@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use frontgate::registry::{Health, Registry, State};
 use hickory_resolver::proto::op::{Message, ResponseCode};
-use hickory_resolver::proto::rr::RecordType;
+use hickory_resolver::proto::rr::{RData, RecordType};
 use tokio::task::JoinSet;
 
 use super::super::support::wait;
@@ -213,6 +213,75 @@ async fn a_target_that_cannot_be_looked_up_keeps_its_last_address() {
     live(&mut found, &["10.0.0.97:1"], RETURNED).await;
     script.now(move |question, _| answers(question, true, true));
     live(&mut found, &["10.0.0.97:1", "10.0.0.98:2"], RETURNED).await;
+}
+
+#[tokio::test]
+async fn a_target_that_could_not_be_looked_up_is_asked_for_again_soon_however_long_its_record_holds()
+ {
+    let answers = |question: &Message, broken: bool| {
+        let mut answer = answer(question, ResponseCode::NoError);
+        let query = question.queries[0].clone();
+        let owner = query.name.to_ascii();
+        if query.query_type == RecordType::SRV {
+            answer.add_answer(script::service("s.test.", 3600, 1, "a.test."));
+            answer.add_answer(script::service("s.test.", 3600, 2, "b.test."));
+        } else if broken && owner == "b.test." {
+            answer.metadata.response_code = ResponseCode::ServFail;
+        } else if query.query_type == RecordType::A {
+            answer.add_answer(script::address(&owner, 3600, owner.as_bytes()[0]));
+        } else {
+            answer.add_authority(script::start_of_authority(3600));
+        }
+        Act::Answer(answer)
+    };
+    let script = Script::start(move |question, _| answers(question, true)).await;
+    let mut found = script.registry().watch(srv("s.test"));
+    live(&mut found, &["10.0.0.97:1"], SOON).await;
+    script.now(move |question, _| answers(question, false));
+    live(&mut found, &["10.0.0.97:1", "10.0.0.98:2"], RETURNED).await;
+}
+
+#[tokio::test]
+async fn addresses_of_one_family_stay_while_only_the_other_can_be_looked_up() {
+    let answers = |question: &Message, has_old: bool, failure: Option<ResponseCode>| {
+        let mut answer = answer(question, ResponseCode::NoError);
+        let query = question.queries[0].clone();
+        let owner = query.name.to_ascii();
+        if query.query_type == RecordType::SRV {
+            answer.add_answer(script::service("s.test.", 1, 1, "h.test."));
+        } else if query.query_type == RecordType::AAAA {
+            let ip = std::net::Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 7);
+            answer.add_answer(script::record(&owner, 1, RData::AAAA(ip.into())));
+        } else if let Some(code) = failure {
+            answer.metadata.response_code = code;
+        } else if has_old {
+            answer.add_answer(script::address(&owner, 1, 7));
+        } else {
+            answer.add_authority(script::start_of_authority(1));
+        }
+        Act::Answer(answer)
+    };
+    let script = Script::start(move |question, _| answers(question, true, None)).await;
+    let registry = script.registry();
+    let mut by_name = registry.watch(host("h.test", 1));
+    let mut by_record = registry.watch(srv("s.test"));
+    for found in [&mut by_name, &mut by_record] {
+        live(found, &["10.0.0.7:1", "[fd00::7]:1"], SOON).await;
+    }
+    script.now(move |question, _| answers(question, true, Some(ResponseCode::ServFail)));
+    let start = Instant::now();
+    wait::until("several looks", RETURNED, async || {
+        let looked = |a: &&script::Asked| a.at >= start && a.what == "h.test. AAAA";
+        (script.asked().iter().filter(looked).count() >= 4).then_some(())
+    })
+    .await;
+    for found in [&by_name, &by_record] {
+        assert_eq!(addresses(&found.borrow()), ["10.0.0.7:1", "[fd00::7]:1"]);
+    }
+    script.now(move |question, _| answers(question, false, None));
+    for found in [&mut by_name, &mut by_record] {
+        live(found, &["[fd00::7]:1"], RETURNED).await;
+    }
 }
 
 #[tokio::test]

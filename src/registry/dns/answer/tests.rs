@@ -69,6 +69,8 @@ fn nothing_holds_as_long_as_the_zone_says() {
         assert_eq!(shown(code, &[], &[soa(60, 20)]), format!("{word} for 20"));
         assert_eq!(shown(code, &[], &[soa(6, 20)]), format!("{word} for 6"));
         assert_eq!(shown(code, &[], &[]), format!("{word} for 5"));
+        let alias = alias("h.test.", 3, "i.test.");
+        assert_eq!(shown(code, &[alias], &[soa(60, 20)]), format!("{word} for 3"));
     }
 }
 
