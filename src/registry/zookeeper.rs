@@ -136,14 +136,17 @@ impl Core {
         }
     }
 
-    /// Credentials that were replaced since they were read; from now on they are the ones to use.
-    fn replaced_auth(&self) -> Option<Secret> {
-        let again = self.settings.reread.as_ref().and_then(|reread| reread())?;
-        let mut auth = self.auth.lock().unwrap_or_else(PoisonError::into_inner);
-        if auth.as_ref() == Some(&again) || !settings::is_pair(&again) {
-            return None;
+    /// Shows credentials that were replaced since they were read; whether there are such. From then on they are the ones
+    /// to use.
+    async fn show_replaced(&self, client: &Client) -> bool {
+        let again = self.settings.reread.as_ref().and_then(|reread| reread());
+        let is_new =
+            |again: &Secret| settings::is_pair(again) && self.auth().as_ref() != Some(again);
+        let Some(again) = again.filter(is_new) else { return false };
+        let is_shown = client.auth(link::SCHEME, link::pair(&again)).await.is_ok();
+        if is_shown {
+            *self.auth.lock().unwrap_or_else(PoisonError::into_inner) = Some(again);
         }
-        *auth = Some(again.clone());
-        Some(again)
+        is_shown
     }
 }

@@ -279,7 +279,7 @@ impl<'a> Reader<'a> {
         self.refused = taken.refused.into_keys().collect();
         if self.refused.is_empty() {
             self.again = None;
-        } else if self.show_replaced().await {
+        } else if self.core.show_replaced(self.client).await {
             self.look_again();
         } else if self.again.is_none() {
             self.again = Some(Instant::now() + REFUSED.mul_f64(0.75 + fastrand::f64() / 4.0));
@@ -295,7 +295,7 @@ impl<'a> Reader<'a> {
         } else {
             self.is_denied(name).await?
         };
-        if !is_denied || self.show_replaced().await {
+        if !is_denied || self.core.show_replaced(self.client).await {
             self.look_again();
         }
         Ok(())
@@ -326,12 +326,6 @@ impl<'a> Reader<'a> {
         }
         self.again = None;
         self.core.wake.notify_one();
-    }
-
-    /// Shows credentials that were replaced; whether there are such.
-    async fn show_replaced(&self) -> bool {
-        let Some(auth) = self.core.replaced_auth() else { return false };
-        self.client.auth(link::SCHEME, link::pair(&auth)).await.is_ok()
     }
 }
 

@@ -130,6 +130,13 @@ impl Keeper {
         Ok(stat.is_some_and(|stat| stat.ephemeral_owner == *session))
     }
 
+    /// Whether there were other credentials to show.
+    async fn shows_replaced(&self) -> bool {
+        let Ok(client) = self.client() else { return false };
+        let shown = self.core().show_replaced(&client);
+        tokio::time::timeout(LATE, shown).await.unwrap_or_default()
+    }
+
     /// Says which node is ours, so that the watch tells us of its end.
     fn keep(&mut self, made: Option<(String, i64)>) {
         let mut kept = self.owner.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -160,7 +167,12 @@ impl Keep for Keeper {
             tokio::time::sleep_until(at + APART).await;
         }
         self.at = Some(Instant::now());
-        Self::within(self.create()).await
+        match Self::within(self.create()).await {
+            Err(Trouble::Refused(_)) if self.shows_replaced().await => {
+                Self::within(self.create()).await
+            }
+            done => done,
+        }
     }
 
     async fn look(&mut self) -> Result<bool, Trouble> {

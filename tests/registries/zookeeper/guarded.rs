@@ -7,7 +7,7 @@ use frontgate::config::Secret;
 use frontgate::config::model::HostPort;
 use frontgate::registry::zookeeper::{Settings, Zookeeper as Registered};
 use frontgate::registry::{CatalogQuery, Health, Liveness, Registration, Registry, State};
-use zookeeper_client::{Acls, CreateMode};
+use zookeeper_client::{Acl, Acls, AuthId, CreateMode, Permission};
 
 use super::super::support::real::Real;
 use super::super::support::wait;
@@ -18,6 +18,16 @@ fn registry(zoo: &Zookeeper, auth: Option<&str>) -> Registered {
     let mut settings = Settings::new("test", &zoo.server.address());
     settings.auth = auth.map(|auth| Secret::new(auth.to_owned()));
     Registered::new(&settings).expect("good settings")
+}
+
+fn registration() -> Registration {
+    Registration {
+        id: "edge-1".into(),
+        name: "edge".into(),
+        address: HostPort { host: "10.0.0.1".into(), port: 1 },
+        tags: Vec::new(),
+        check: Liveness::Heartbeat,
+    }
 }
 
 fn is_unheard(found: &Arc<Found>) -> bool {
@@ -68,6 +78,23 @@ async fn credentials_that_were_replaced_are_read_again_when_the_old_ones_are_ref
 }
 
 #[tokio::test]
+async fn credentials_that_were_replaced_are_read_again_when_registering_is_refused() {
+    let zoo = or_skip!(Zookeeper::start().await);
+    let owner = zoo.server.client(Some("us:new")).await;
+    let shared =
+        [Acl::new(Permission::ALL, AuthId::authed()), Acl::new(Permission::READ, AuthId::anyone())];
+    let shared = CreateMode::Persistent.with_acls(Acls::new(&shared));
+    owner.mkdir("/services/edge", &shared).await.expect("made");
+    let mut settings = Settings::new("test", &zoo.server.address());
+    settings.auth = Some(Secret::new("us:old".into()));
+    settings.reread = Some(Arc::new(|| Some(Secret::new("us:new\n".into()))));
+    let registry = Registered::new(&settings).expect("good settings");
+    let registered = registry.register(registration()).expect("one can register");
+    live(&mut registry.watch(query("edge")), &["10.0.0.1:1"], SOON).await;
+    registered.deregister().await;
+}
+
+#[tokio::test]
 async fn a_service_that_may_not_be_read_does_not_lose_the_others_and_comes_when_it_may() {
     let zoo = or_skip!(Zookeeper::start().await);
     zoo.put("open", ([10, 0, 0, 1], 1).into()).await;
@@ -87,10 +114,7 @@ async fn a_service_that_may_not_be_read_does_not_lose_the_others_and_comes_when_
     live(&mut open, &["10.0.0.1:1", "10.0.0.1:4"], SOON).await;
 
     // No watch tells of a permission: it is asked for now and then.
-    let anyone = [zookeeper_client::Acl::new(
-        zookeeper_client::Permission::ALL,
-        zookeeper_client::AuthId::anyone(),
-    )];
+    let anyone = [Acl::new(Permission::ALL, AuthId::anyone())];
     for path in ["/services/shut/a", "/services/shut"] {
         owner.set_acl(path, &anyone, None).await.expect("opened");
     }
@@ -118,14 +142,7 @@ async fn names_that_may_not_be_read_are_said_so() {
 async fn who_registers_with_credentials_shares_its_node_with_readers_alone() {
     let zoo = or_skip!(Zookeeper::start().await);
     let registry = registry(&zoo, Some("us:ours"));
-    let registration = Registration {
-        id: "edge-1".into(),
-        name: "edge".into(),
-        address: HostPort { host: "10.0.0.1".into(), port: 1 },
-        tags: Vec::new(),
-        check: Liveness::Heartbeat,
-    };
-    let registered = registry.register(registration.clone()).expect("one can register");
+    let registered = registry.register(registration()).expect("one can register");
     let mut found = self::registry(&zoo, None).watch(query("edge"));
     live(&mut found, &["10.0.0.1:1"], SOON).await;
     let stranger = zoo.server.client(None).await;
@@ -133,7 +150,7 @@ async fn who_registers_with_credentials_shares_its_node_with_readers_alone() {
     assert_eq!(refused, Err(zookeeper_client::Error::NoAuth));
 
     let other = self::registry(&zoo, Some("them:theirs"));
-    let in_vain = other.register(registration).expect("it is tried");
+    let in_vain = other.register(registration()).expect("it is tried");
     let (_, error) = wait::until("refused", SOON, async || other.status().last_error).await;
     assert_eq!(error, "/services/edge may not be written with this `auth`, or without one");
     in_vain.deregister().await;
