@@ -104,7 +104,8 @@ impl Finder {
     }
 
     async fn look(&mut self) -> Result<Set, Trouble> {
-        let inquiry = Inquiry::new(&self.core, &self.subject, self.failed);
+        let before = Arc::clone(&self.found.borrow());
+        let inquiry = Inquiry::new(&self.core, &self.subject, &before.state);
         let name = self.query.service.as_str();
         match self.query.lookup {
             Lookup::Srv => {
@@ -114,8 +115,7 @@ impl Finder {
                 found
             }
             Lookup::Host { port } => {
-                let found = Arc::clone(&self.found.borrow());
-                let last = found.endpoints.iter().map(|endpoint| endpoint.address.host.parse());
+                let last = before.endpoints.iter().map(|endpoint| endpoint.address.host.parse());
                 let last: Vec<IpAddr> = last.filter_map(Result::ok).collect();
                 service::of_host(&inquiry, name, port, &last).await
             }

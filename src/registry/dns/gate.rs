@@ -55,7 +55,7 @@ struct State {
     unanswered: Option<Instant>,
     /// In a row.
     failures: u32,
-    /// A name that got no answer at all, if none came for any since.
+    /// A name that was well and got no answer at all, if none came for any since.
     silent: Option<Arc<str>>,
     /// The newest failure.
     last: Option<Trouble>,
@@ -215,8 +215,8 @@ impl Gate {
         state.silent = None;
     }
 
-    /// A question about this name failed.
-    pub(super) fn failed(&self, name: &Arc<str>, trouble: &Trouble) {
+    /// A question about this name failed, which the last look at it had found (`was_well`) or not.
+    pub(super) fn failed(&self, name: &Arc<str>, was_well: bool, trouble: &Trouble) {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
         state.last = Some(trouble.clone());
@@ -225,7 +225,10 @@ impl Gate {
             state.silent = None;
             return;
         }
-        // One name alone may be what a server has trouble with.
+        // One name alone may be what a server has trouble with, and so may be those that it never finds.
+        if state.heard && !was_well {
+            return;
+        }
         let other = state.silent.get_or_insert_with(|| Arc::clone(name)) != name;
         drop(state);
         if !other {

@@ -14,6 +14,7 @@ use super::answer::{self, Records, Said};
 use super::exchange::{Miss, Question};
 use super::find::{AGAIN, LEAST};
 use super::system::Servers;
+use crate::registry::State;
 use crate::registry::trouble::Trouble;
 
 /// Aliases that are followed by asking again.
@@ -53,15 +54,20 @@ pub(super) struct Inquiry {
     subject: Arc<str>,
     /// Whether it failed the last time, and nothing good came since.
     doubtful: AtomicBool,
+    /// Whether the last look found out what there is.
+    was_well: bool,
 }
 
 impl Inquiry {
-    pub(super) fn new(core: &Arc<Core>, subject: &Arc<str>, doubtful: bool) -> Self {
+    pub(super) fn new(core: &Arc<Core>, subject: &Arc<str>, before: &State) -> Self {
+        let is_first = *before == State::Pending;
+        let was_well = *before == State::Live;
         Self {
             core: Arc::clone(core),
             servers: core.source.now(),
             subject: Arc::clone(subject),
-            doubtful: AtomicBool::new(doubtful),
+            doubtful: AtomicBool::new(!is_first && !was_well),
+            was_well,
         }
     }
 
@@ -162,7 +168,7 @@ impl Inquiry {
             }
         }
         let trouble = Trouble::Broken(format!("the aliases of {} lead nowhere", self.subject));
-        self.core.gate.failed(&self.subject, &trouble);
+        self.core.gate.failed(&self.subject, self.was_well, &trouble);
         Err(trouble)
     }
 
@@ -276,7 +282,7 @@ impl Inquiry {
             Err(Miss::Odd(what)) => (Trouble::Broken(format!("{server} {what}")), false),
             Err(Miss::InVain(trouble)) => return (Err(trouble), false),
         };
-        self.core.gate.failed(&self.subject, &trouble);
+        self.core.gate.failed(&self.subject, self.was_well, &trouble);
         (Err(trouble), silent)
     }
 

@@ -149,6 +149,33 @@ async fn a_name_that_fails_stands_in_nobodys_way() {
 }
 
 #[tokio::test]
+async fn names_that_never_get_an_answer_do_not_make_the_others_stale() {
+    let script = Script::start(|question, _| {
+        if question.queries[0].name.to_ascii().starts_with('s') {
+            return Act::Answer(found(question, 1, 60));
+        }
+        Act::Nothing
+    })
+    .await;
+    let timeout = Duration::from_millis(300);
+    let settings = Settings { timeout, ..super::settings(&[&script.address.to_string()]) };
+    let registry = Dns::new(&settings).expect("good settings");
+    let mut good = watch_all(&registry, 3);
+    all_live(&good, "10.0.0.1:1", SOON).await;
+    good.iter_mut().for_each(Watching::mark_unchanged);
+    let dead = ["x.test", "y.test"].map(|name| registry.watch(srv(name)));
+    wait::until("they fail again and again", RETURNED, async || {
+        let asked = |name: &str| script.asked().iter().filter(|a| a.what.starts_with(name)).count();
+        (asked("x.") >= 5 && asked("y.") >= 5).then_some(())
+    })
+    .await;
+    assert!(dead.iter().all(|dead| matches!(dead.borrow().state, State::Unheard { .. })));
+    for good in &good {
+        assert!(!good.has_changed().expect("it lives"), "{:?}", good.borrow().state);
+    }
+}
+
+#[tokio::test]
 async fn tasks_end_with_the_registry_and_with_who_watches() {
     let script = Script::start(instance(1, 1)).await;
     let registry = script.registry();

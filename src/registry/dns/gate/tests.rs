@@ -56,7 +56,7 @@ async fn while_there_are_answers_names_that_were_well_go_before_those_that_faile
     drop(gate.pass(false).await);
     gate.good();
     for _ in 0..FAILURES {
-        gate.failed(&"a".into(), &failure());
+        gate.failed(&"a".into(), true, &failure());
     }
     let asking = Arc::clone(&gate);
     let failed = tokio::spawn(async move { sent(&asking, true, 50, Duration::from_secs(4)).await });
@@ -65,7 +65,7 @@ async fn while_there_are_answers_names_that_were_well_go_before_those_that_faile
         // Each is answered, with a failure.
         let passed = gate.pass(false).await;
         well += usize::from(passed.is_ok());
-        gate.failed(&"b".into(), &failure());
+        gate.failed(&"b".into(), true, &failure());
     }
     assert_eq!(well, 10);
     let failed = failed.await.unwrap();
@@ -91,12 +91,12 @@ async fn what_is_sent_freely_does_not_put_off_names_that_failed() {
 async fn two_names_without_an_answer_are_a_server_that_is_away() {
     let gate = Arc::new(gate());
     gate.good();
-    gate.failed(&"a".into(), &silence());
-    gate.failed(&"a".into(), &silence());
+    gate.failed(&"a".into(), true, &silence());
+    gate.failed(&"a".into(), true, &silence());
     assert!(gate.view.borrow().away.is_none(), "one name alone may be the trouble");
     let asking = Arc::clone(&gate);
     let lost = tokio::spawn(async move { asking.lost().await });
-    gate.failed(&"b".into(), &silence());
+    gate.failed(&"b".into(), true, &silence());
     assert_eq!(lost.await.unwrap(), silence());
     let start = Instant::now();
     assert_eq!(gate.pass(false).await.map(drop), Err(silence()), "not worth waiting");
@@ -110,11 +110,28 @@ async fn two_names_without_an_answer_are_a_server_that_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn names_that_were_never_found_are_no_absence_once_anything_was_heard() {
+    let never = |gate: &Gate| {
+        gate.failed(&"a".into(), false, &silence());
+        gate.failed(&"b".into(), false, &silence());
+    };
+    let gate = gate();
+    never(&gate);
+    assert!(gate.view.borrow().away.is_some());
+    gate.good();
+    never(&gate);
+    gate.failed(&"c".into(), true, &silence());
+    assert!(gate.view.borrow().away.is_none());
+    gate.failed(&"d".into(), true, &silence());
+    assert!(gate.view.borrow().away.is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_between_two_silences_is_no_absence() {
     let gate = gate();
-    gate.failed(&"a".into(), &silence());
-    gate.failed(&"c".into(), &failure());
-    gate.failed(&"b".into(), &silence());
+    gate.failed(&"a".into(), true, &silence());
+    gate.failed(&"c".into(), true, &failure());
+    gate.failed(&"b".into(), true, &silence());
     assert!(gate.view.borrow().away.is_none());
 }
 
@@ -146,7 +163,7 @@ async fn a_recovery_releases_the_others_once_in_ten_seconds() {
 #[tokio::test(start_paused = true)]
 async fn a_question_that_would_wait_long_fails_with_the_newest_reason() {
     let gate = Arc::new(gate());
-    gate.failed(&"a".into(), &failure());
+    gate.failed(&"a".into(), true, &failure());
     let start = Instant::now();
     let asking = Arc::clone(&gate);
     let many = tokio::spawn(async move { sent(&asking, false, 50, Duration::from_secs(60)).await });
