@@ -27,7 +27,15 @@ pub(super) fn inherited(table: &mut Table<'_>) -> Lookup {
     let port = port(table);
     match table.text("dns").as_deref() {
         Some("host") => port.map_or(Lookup::Srv, |port| Lookup::Host { port }),
-        _ => Lookup::Srv,
+        Some("srv") | None => Lookup::Srv,
+        Some(other) => misspelt(table, other),
+    }
+}
+
+/// A service that stands in DNS and has no table cannot write what the defaults leave open.
+pub(super) fn complete(table: &mut Table<'_>) {
+    if table.text("dns").as_deref() == Some("host") {
+        with_port(table);
     }
 }
 
@@ -45,10 +53,7 @@ fn written(table: &mut Table<'_>) -> Lookup {
     let dns = table.text("dns");
     match dns.as_deref() {
         Some("host") => {
-            if !table.has("port") {
-                let message = "`dns = \"host\"` needs `port`";
-                table.problem("dns", message, "addresses come without one, like port = 8080");
-            }
+            with_port(table);
             Lookup::Host { port: port.unwrap_or(1) }
         }
         Some("srv") | None => {
@@ -58,12 +63,21 @@ fn written(table: &mut Table<'_>) -> Lookup {
             }
             Lookup::Srv
         }
-        Some(other) => {
-            let hint = suggest(other, ["srv", "host"]);
-            table.problem("dns", format!("`dns` has no `{other}`"), hint);
-            Lookup::Srv
-        }
+        Some(other) => misspelt(table, other),
     }
+}
+
+fn with_port(table: &mut Table<'_>) {
+    if !table.has("port") {
+        let message = "`dns = \"host\"` needs `port`";
+        table.problem("dns", message, "addresses come without one, like port = 8080");
+    }
+}
+
+fn misspelt(table: &mut Table<'_>, word: &str) -> Lookup {
+    let hint = suggest(word, ["srv", "host"]);
+    table.problem("dns", format!("`dns` has no `{word}`"), hint);
+    Lookup::Srv
 }
 
 fn foreign(table: &mut Table<'_>, kind: &KindInfo) {

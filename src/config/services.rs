@@ -91,6 +91,11 @@ pub(super) fn named_by_route(
     };
     if let Some(registry) = registry {
         service = in_registry(service, registry);
+        let in_dns = scope.kind(registry).is_some_and(|kind| kind.names_only);
+        if let Some(defaults) = scope.service_defaults.filter(|_| in_dns) {
+            let title = "[defaults.service]".to_owned();
+            lookup::complete(&mut Table::new(title, schema::SERVICE, vec![defaults], problems));
+        }
     } else {
         let near = suggest(name, services.keys().map(String::as_str))
             .filter(|hint| hint.starts_with("did you mean"));
