@@ -20,9 +20,10 @@ list: ## Lists these recipes (the default)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || grep '##' Makefile
 
 # Real servers, not stand-ins: what is missing is fetched first (as root; else it says what to install).
+# Four tests at a time, also on two cores: most of what they do is to wait for a server to notice something.
 test: ## Gets the servers the tests need, then runs every test
 	tests/servers/get
-	cargo test --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} cargo test --locked
 
 # Everything CI holds the code to besides the tests.
 check: lint deny fuzz-corpus ## Format, lints, docs, dependencies, scripts, known fuzz inputs: what CI runs besides the tests

@@ -363,7 +363,7 @@ mod tests {
         let old = SystemTime::now() - Duration::from_secs(1000);
         fs::File::options().append(true).open(path).unwrap().set_modified(old).unwrap();
         // Nothing can be written where a folder stands in the way, as on a disk that is full.
-        let in_the_way = path.with_extension("new");
+        let in_the_way = file::fresh(path);
         fs::create_dir(&in_the_way).unwrap();
         store.keep(&query("a"), &endpoints(&[1, 2]));
         store.shelf.write().await;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -118,13 +118,19 @@ pub(super) fn write(path: &Path, contents: Contents) -> io::Result<()> {
     let body = serde_json::to_vec(&whole)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let fresh = path.with_extension("new");
+    let fresh = fresh(path);
     let mut file = File::create(&fresh)?;
     writeln!(file, "{OPENING}{}", checksum(&body))?;
     file.write_all(&body)?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
     File::open(folder)?.sync_all()
+}
+
+/// Where a file is written before it takes the place of the one there is. Two gateways may share the folder; what they
+/// write at the same time must not mix.
+pub(super) fn fresh(path: &Path) -> PathBuf {
+    path.with_extension(format!("new-{}", std::process::id()))
 }
 
 /// The file's time is now.
