@@ -16,6 +16,12 @@ use crate::registry::{Found, Query, State};
 /// Between two probes of what is held.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
+/// Probes that end within this time make one set.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Who was asked, and whether somebody answers; an error when the asking itself broke.
+type Probed = Result<(HostPort, bool), tokio::task::JoinError>;
+
 /// A service's sets as they may be believed.
 pub struct Follower {
     core: Arc<Core>,
@@ -64,14 +70,7 @@ impl Follower {
             let wake = self.wake();
             tokio::select! {
                 changed = self.raw.changed() => changed.ok()?,
-                Some(probed) = self.probes.join_next() => {
-                    // A probe that panicked says nothing.
-                    if let Ok((address, false)) = probed
-                        && self.guard.dead(&address)
-                    {
-                        self.core.count("held_dead", 1);
-                    }
-                }
+                Some(probed) = self.probes.join_next() => self.probed(probed).await,
                 () = until(wake) => self.overdue(),
             }
         }
@@ -134,6 +133,36 @@ impl Follower {
         for (address, _) in held {
             let turns = Arc::clone(&self.core.probes);
             self.probes.spawn(probe::connect(address.clone(), turns));
+        }
+    }
+
+    /// Takes note of this probe and of those that end just after it: each makes a set, and there may be thousands.
+    async fn probed(&mut self, first: Probed) {
+        let mut dead = 0;
+        let mut note = |guard: &mut Guard<_, _>, probed: Probed| {
+            // A probe that panicked says nothing.
+            if let Ok((address, false)) = probed {
+                dead += usize::from(guard.dead(&address));
+            }
+        };
+        note(&mut self.guard, first);
+        let over = tokio::time::sleep(GATHER);
+        tokio::pin!(over);
+        while !self.probes.is_empty() {
+            tokio::select! {
+                Some(probed) = self.probes.join_next() => note(&mut self.guard, probed),
+                () = &mut over => break,
+            }
+        }
+        if dead > 0 {
+            self.core.count("held_dead", dead);
+            let (registry, service) = (self.core.name.as_str(), self.query.service.as_str());
+            tracing::info!(
+                registry,
+                service,
+                instances = dead,
+                "held, and nobody answers: they go"
+            );
         }
     }
 

@@ -348,3 +348,23 @@ async fn a_registry_is_whole_once_every_set_was_heard_of_and_stays_so() {
     let _late = kept.follow(query(), policy());
     assert_eq!(kept.awaited(), 0, "a service that comes later makes nobody wait");
 }
+
+#[tokio::test]
+async fn thousands_that_are_dead_go_in_a_few_sets() {
+    let led = Led::new();
+    let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, None);
+    let mut follower = kept.follow(query(), policy());
+    let many = (0..3000u32).map(|n| {
+        let [_, _, high, low] = n.to_be_bytes();
+        let address = HostPort { host: format!("127.9.{high}.{low}"), port: 9 };
+        Endpoint { address, ..endpoint(9) }
+    });
+    led.found.send_replace(Arc::new(Found::live(many.collect())));
+    while next(&mut follower).await.endpoints.is_empty() {}
+    led.says(&[]);
+    let mut sets = 0;
+    while !next(&mut follower).await.endpoints.is_empty() {
+        sets += 1;
+    }
+    assert!(sets < 100, "{sets} sets");
+}
