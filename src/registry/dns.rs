@@ -8,6 +8,7 @@ mod exchange;
 mod find;
 mod gate;
 mod inquiry;
+mod lenient;
 mod pulse;
 mod service;
 mod settings;

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, Query, ResponseCode};
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
+use super::lenient::UNREADABLE;
 use crate::registry::trouble::Trouble;
 
 /// How long an answer without any times of its own holds.
@@ -34,6 +35,8 @@ pub(super) enum Said {
 #[derive(Debug)]
 pub(super) struct Records {
     pub(super) data: Vec<RData>,
+    /// How many more there are that cannot be read.
+    pub(super) unreadable: usize,
     /// The smallest time of the records and aliases on the way to them.
     pub(super) ttl: Duration,
     /// Addresses of other names, with the smallest time of each.
@@ -59,6 +62,8 @@ pub(super) fn read(message: &Message, query: &Query, server: &str) -> Result<Sai
     let wanted = |kind: RecordType| kind == query.query_type;
     let mut least = ttl;
     let mut data = Vec::new();
+    let of_name = |record: &&Record| record.name == name && record.record_type() == UNREADABLE;
+    let unreadable = message.answers.iter().filter(of_name).count();
     for record in &message.answers {
         if record.name == name && wanted(record.record_type()) {
             least = least.min(seconds(record.ttl));
@@ -66,7 +71,11 @@ pub(super) fn read(message: &Message, query: &Query, server: &str) -> Result<Sai
         }
     }
     if !data.is_empty() {
-        return Ok(Said::Records(Records { data, ttl: least, beside: beside(message) }));
+        let beside = beside(message);
+        return Ok(Said::Records(Records { data, unreadable, ttl: least, beside }));
+    }
+    if unreadable > 0 {
+        return Err(Trouble::Broken(format!("{server} sends records that cannot be read alone")));
     }
     if let Some(ttl) = negative(message) {
         return Ok(Said::None { ttl: ttl.min(least), nothing: false });

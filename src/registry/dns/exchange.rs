@@ -11,6 +11,7 @@ use hickory_resolver::proto::op::{Edns, Message, MessageType, Query, ResponseCod
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
+use super::lenient;
 use crate::registry::trouble::Trouble;
 
 /// Answers up to this size come over UDP (DNS Flag Day 2020).
@@ -135,7 +136,7 @@ impl Question {
         if bytes.first_chunk() != Some(&self.message.metadata.id.to_be_bytes()) {
             return Err("sends what is no answer to the question");
         }
-        let message = Message::from_vec(bytes).map_err(|_| "sends what cannot be read")?;
+        let message = lenient::read(bytes).ok_or("sends what cannot be read")?;
         let fits = match message.queries.as_slice() {
             [query] => *query == self.query,
             // A server that could not read the question cannot repeat it.

@@ -57,6 +57,10 @@ pub(super) async fn of_host(
     Ok(Set { ttl, skipped, ..Set::of(endpoints) })
 }
 
+fn unreadable(records: usize) -> Vec<String> {
+    if records == 0 { Vec::new() } else { vec![format!("{records} of its records cannot be read")] }
+}
+
 /// Why some addresses are those that were known before.
 fn partly(what: &str, name: &str, why: &Trouble) -> String {
     format!("{what} {name} cannot be looked up in full: {why}")
@@ -92,7 +96,7 @@ pub(super) async fn of_records(
     let mut targets = Targets {
         inquiry: Arc::clone(inquiry),
         found: records.beside,
-        skipped: Vec::new(),
+        skipped: unreadable(records.unreadable),
         failure: None,
         ttl: records.ttl,
     };

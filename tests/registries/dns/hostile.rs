@@ -305,3 +305,31 @@ async fn an_alias_is_followed_by_asking_again() {
     let mut found = script.registry().watch(host("h.test", 80));
     live(&mut found, &["10.0.0.7:80"], SOON).await;
 }
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_left_out_and_the_rest_of_the_answer_stays() {
+    let broken = |question: &Message, with_good: bool| {
+        let mut message = answer(question, ResponseCode::NoError);
+        let owner = message.queries[0].name.to_ascii();
+        if with_good {
+            message.add_answer(script::service(&owner, 1, 1, "a.test."));
+        }
+        message.add_answer(script::service(&owner, 1, 2, "zzzz.test."));
+        message.add_additional(script::address("a.test.", 1, 1));
+        let mut bytes = message.to_vec().expect("a message");
+        let at = bytes.windows(4).position(|four| four == b"zzzz").expect("the bad one's target");
+        // A length that no label has.
+        bytes[at - 1] = 0x7f;
+        Act::Raw(vec![bytes])
+    };
+    let script = Script::start(move |question, _| broken(question, true)).await;
+    let registry = script.registry();
+    let mut found = registry.watch(srv("s.test"));
+    live(&mut found, &["10.0.0.1:1"], SOON).await;
+    // Nothing but such records is no empty answer.
+    script.now(move |question, _| broken(question, false));
+    let set = stale(&mut found, SILENCE).await;
+    assert_eq!(addresses(&set), ["10.0.0.1:1"]);
+    let State::Stale { reason, .. } = &set.state else { panic!("{set:?}") };
+    assert!(reason.contains("cannot be read"), "{reason}");
+}
