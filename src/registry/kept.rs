@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 pub use list::NamesFollower;
@@ -23,6 +23,12 @@ use crate::config::model::{LossGuard, StaleConfig};
 
 /// How long a registry that neither answers nor fails is waited for before a snapshot serves.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Why it is not waited for any longer, when there is no error.
+const SILENT: &str = "the registry has not answered yet";
+/// How long ago a set may have been confirmed for a gateway to go on from it as if it had not been restarted. Files are
+/// confirmed once a minute.
+const RESTART: Duration = Duration::from_secs(120);
 
 /// A registry whose last good sets are kept.
 pub struct Kept {
@@ -46,12 +52,15 @@ struct Core {
     /// Whether everything was told once; a service that comes later is no reason to be unready again.
     whole: AtomicBool,
     probes: Arc<Semaphore>,
+    /// Told when a set has become empty, or is the first to come from a snapshot.
+    news: watch::Sender<()>,
 }
 
 /// What one follower shows now.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Shown {
-    is_service: bool,
+    /// Of which service; none for names.
+    query: Option<Arc<Query>>,
     /// Whether nothing is known yet, neither good nor bad.
     is_awaited: bool,
     instances: usize,
@@ -68,6 +77,7 @@ impl Kept {
             shown: Mutex::default(),
             whole: AtomicBool::new(false),
             probes: Arc::new(Semaphore::new(probe::AT_ONCE)),
+            news: watch::Sender::new(()),
         };
         Self { core: Arc::new(core) }
     }
@@ -96,7 +106,7 @@ impl Kept {
         if never_heard && shown.values().any(|shown| shown.from_snapshot) {
             status.health = Health::Snapshot;
         }
-        status.services = shown.values().filter(|shown| shown.is_service).count();
+        status.services = shown.values().filter(|shown| shown.query.is_some()).count();
         status.instances = shown.values().map(|shown| shown.instances).sum();
         status
     }
@@ -125,6 +135,23 @@ impl Core {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Why the registry is known to be away, before it was heard at all; none when that is not known.
+    fn away(&self) -> Option<String> {
+        let is_away = self.shown().values().any(|shown| shown.from_snapshot);
+        let why = || self.raw.status().last_error.map(|(_, why)| why);
+        is_away.then(|| why().unwrap_or_else(|| SILENT.to_owned()))
+    }
+
+    /// Whether somebody is still sent to under this name, by those who ask for the same tag.
+    fn has_instances(&self, service: &str, tag: Option<&String>) -> bool {
+        self.shown().values().any(|shown| {
+            let asks = |query: &Arc<Query>| {
+                query.service == service && tag.is_none_or(|tag| query.tags.contains(tag))
+            };
+            shown.instances > 0 && shown.query.as_ref().is_some_and(asks)
+        })
+    }
+
     /// Counts something that happened, beside what the registry counts itself.
     fn count(&self, kind: &'static str, times: usize) {
         let registry = self.name.clone();
@@ -147,13 +174,18 @@ impl Place {
     }
 
     fn shows(&self, shown: Shown) {
-        self.core.shown().insert(self.number, shown);
+        let (is_empty, from_snapshot) = (shown.instances == 0, shown.from_snapshot);
+        let before = self.core.shown().insert(self.number, shown).unwrap_or_default();
+        if is_empty && before.instances > 0 || from_snapshot && !before.from_snapshot {
+            self.core.news.send_replace(());
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.core.shown().remove(&self.number);
+        self.core.news.send_replace(());
     }
 }
 
@@ -168,30 +200,30 @@ struct Past<T> {
 }
 
 impl<T> Past<T> {
-    fn new((what, taken): (T, SystemTime), stale: StaleConfig, core: &Core) -> Self {
+    fn new((what, taken): (T, SystemTime), stale: StaleConfig) -> Self {
         let serves_for = stale.max_age.unwrap_or(StaleConfig::SNAPSHOT);
-        // Who comes when the registry is known to be away need not wait for it.
-        let is_away = core.shown().values().any(|shown| shown.from_snapshot);
-        let grace = if is_away { Duration::ZERO } else { GRACE };
-        Self { what, taken, from: Instant::now() + grace, serves_for }
+        Self { what, taken, from: Instant::now() + GRACE, serves_for }
     }
 
-    /// What may still serve: a registry whose very first answer is that there is nothing may have lost everything, as one
-    /// that comes back empty.
-    fn recent(self) -> Option<T> {
-        left(self.taken, self.serves_for).map(|_| self.what)
+    /// What the first answer is to be held against: a registry that names nothing may have lost everything, as one that
+    /// comes back empty; one that names something is believed, unless the gateway was away for a moment only. Later
+    /// others may have the addresses.
+    fn missed(self, names_nothing: bool) -> Option<T> {
+        let is_fresh = left(self.taken, RESTART).is_some();
+        let serves = left(self.taken, self.serves_for).is_some();
+        (serves && (names_nothing || is_fresh)).then_some(self.what)
     }
 
     /// The state in which it serves a registry in this state; none when it does not, or not yet.
-    fn serves(&self, state: &State) -> Option<State> {
+    fn serves(&self, state: &State, core: &Core) -> Option<State> {
         let reason = match state {
-            State::Pending if Instant::now() >= self.from => {
-                "the registry has not answered yet".to_owned()
+            // Who comes when the registry is known to be away need not wait for it.
+            State::Pending => {
+                let silent = Instant::now() >= self.from;
+                core.away().or_else(|| silent.then(|| SILENT.to_owned()))?
             }
             State::Unheard { reason, .. } => reason.clone(),
-            State::Pending | State::Live | State::Snapshot { .. } | State::Stale { .. } => {
-                return None;
-            }
+            State::Live | State::Snapshot { .. } | State::Stale { .. } => return None,
         };
         left(self.taken, self.serves_for)?;
         Some(State::Snapshot { since: self.taken, reason })

@@ -1,6 +1,6 @@
 //! Following the names of all services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -20,6 +20,9 @@ pub struct NamesFollower {
     past: Option<Past<Arc<[String]>>>,
     guard: Guard<String, ()>,
     place: Place,
+    /// Names that are no longer told, of services that still have instances.
+    lingering: BTreeSet<String>,
+    news: watch::Receiver<()>,
 }
 
 impl NamesFollower {
@@ -35,9 +38,11 @@ impl NamesFollower {
         Self {
             heard: Arc::new(Names::pending()),
             shown: None,
-            past: past.map(|past| Past::new(past, policy.stale, &core)),
+            past: past.map(|past| Past::new(past, policy.stale)),
             guard: Guard::new(policy.loss_guard),
             place,
+            lingering: BTreeSet::new(),
+            news: core.news.subscribe(),
             core,
             query,
             raw,
@@ -56,6 +61,7 @@ impl NamesFollower {
             tokio::select! {
                 changed = self.raw.changed() => changed.ok()?,
                 () = until(wake) => drop(self.guard.expire(Instant::now())),
+                Ok(()) = self.news.changed(), if self.past.is_some() || !self.lingering.is_empty() => {}
             }
         }
     }
@@ -72,12 +78,11 @@ impl NamesFollower {
                 let past = self.past.take();
                 let mut came_back = !matches!(before.state, State::Live | State::Pending)
                     || self.is_from_snapshot();
-                if named.is_empty()
-                    && let Some(missed) = past.and_then(Past::recent)
-                {
+                if let Some(missed) = past.and_then(|past| past.missed(named.is_empty())) {
                     self.guard.believe(by_name(&missed));
                     came_back = true;
                 }
+                self.linger();
                 let verdict = self.guard.answered(named, came_back, Instant::now());
                 if verdict.held > 0 {
                     self.core.count("names_held", verdict.held);
@@ -99,7 +104,19 @@ impl NamesFollower {
         }
     }
 
+    /// A service whose instances are held, or which is just about to hear that they are gone, keeps its name: its last
+    /// instance takes it along.
+    fn linger(&mut self) {
+        let before = self.shown.iter().flat_map(|names| names.services.iter());
+        let vanished = before.filter(|name| self.heard.services.binary_search(name).is_err());
+        self.lingering = vanished.cloned().collect();
+    }
+
     fn renew(&mut self) -> Option<Arc<Names>> {
+        let (core, tag, heard) = (&self.core, self.query.tag.as_ref(), &self.heard);
+        self.lingering.retain(|name| {
+            heard.services.binary_search(name).is_err() && core.has_instances(name, tag)
+        });
         let names = self.compose();
         if names.state != State::Live && names.services.is_empty() {
             self.guard.forget();
@@ -129,17 +146,19 @@ impl NamesFollower {
     fn compose(&self) -> Names {
         let heard = &*self.heard;
         if let Some(past) = &self.past {
-            return match past.serves(&heard.state) {
+            return match past.serves(&heard.state, &self.core) {
                 Some(state) => Names { services: Arc::clone(&past.what), state },
                 None => heard.clone(),
             };
         }
-        if self.guard.held().len() == 0 {
+        if self.guard.held().len() == 0 && self.lingering.is_empty() {
             return heard.clone();
         }
-        let kept = self.guard.held().map(|(name, ())| name.clone());
+        let held = self.guard.held().map(|(name, ())| name.clone());
+        let kept = held.chain(self.lingering.iter().cloned());
         let mut services: Vec<String> = heard.services.iter().cloned().chain(kept).collect();
         services.sort_unstable();
+        services.dedup();
         Names { services: services.into(), state: heard.state.clone() }
     }
 

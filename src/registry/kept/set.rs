@@ -25,7 +25,7 @@ type Probed = Result<(HostPort, bool), tokio::task::JoinError>;
 /// A service's sets as they may be believed.
 pub struct Follower {
     core: Arc<Core>,
-    query: Query,
+    query: Arc<Query>,
     policy: Policy,
     raw: watch::Receiver<Arc<Found>>,
     /// As the registry said last.
@@ -37,6 +37,7 @@ pub struct Follower {
     probes: JoinSet<(HostPort, bool)>,
     next_probe: Option<Instant>,
     place: Place,
+    news: watch::Receiver<()>,
 }
 
 impl Follower {
@@ -44,15 +45,21 @@ impl Follower {
         let raw = core.raw.watch(query.clone());
         let past = core.store.as_ref().and_then(|store| store.ask(&query));
         let place = Place::new(&core);
-        place.shows(Shown { is_service: true, is_awaited: true, ..Shown::default() });
+        let query = Arc::new(query);
+        place.shows(Shown {
+            query: Some(Arc::clone(&query)),
+            is_awaited: true,
+            ..Shown::default()
+        });
         Self {
             heard: Arc::new(Found::pending()),
             shown: None,
-            past: past.map(|past| Past::new(past, policy.stale, &core)),
+            past: past.map(|past| Past::new(past, policy.stale)),
             guard: Guard::new(policy.loss_guard),
             probes: JoinSet::new(),
             next_probe: None,
             place,
+            news: core.news.subscribe(),
             core,
             query,
             policy,
@@ -72,6 +79,7 @@ impl Follower {
                 changed = self.raw.changed() => changed.ok()?,
                 Some(probed) = self.probes.join_next() => self.probed(probed).await,
                 () = until(wake) => self.overdue(),
+                Ok(()) = self.news.changed(), if self.past.is_some() => {}
             }
         }
     }
@@ -89,9 +97,7 @@ impl Follower {
                 let past = self.past.take();
                 let mut came_back = !matches!(before.state, State::Live | State::Pending)
                     || self.is_from_snapshot();
-                if named.is_empty()
-                    && let Some(missed) = past.and_then(Past::recent)
-                {
+                if let Some(missed) = past.and_then(|past| past.missed(named.is_empty())) {
                     self.guard.believe(by_address(&missed));
                     came_back = true;
                 }
@@ -195,15 +201,16 @@ impl Follower {
         let from_snapshot = self.is_from_snapshot();
         let instances = found.endpoints.len();
         let is_awaited = found.state == State::Pending;
-        self.place.shows(Shown { is_service: true, is_awaited, instances, from_snapshot });
+        let query = Some(Arc::clone(&self.query));
+        self.place.shows(Shown { query, is_awaited, instances, from_snapshot });
         if from_snapshot && !was_snapshot {
             self.guard.believe(by_address(&found.endpoints));
             self.tell_of_snapshot(&found);
         }
         if let Some(store) = &self.core.store {
             match &found.state {
-                State::Live => store.keep(&self.query, &found.endpoints),
-                State::Stale { since, .. } => store.doubt(&self.query, *since),
+                State::Live => store.keep(&*self.query, &found.endpoints),
+                State::Stale { since, .. } => store.doubt(&*self.query, *since),
                 State::Pending | State::Unheard { .. } | State::Snapshot { .. } => {}
             }
         }
@@ -213,7 +220,7 @@ impl Follower {
     fn compose(&self) -> Found {
         let heard = &*self.heard;
         if let Some(past) = &self.past {
-            return match past.serves(&heard.state) {
+            return match past.serves(&heard.state, &self.core) {
                 Some(state) => {
                     Found { endpoints: Arc::clone(&past.what), held: Arc::default(), state }
                 }
@@ -278,7 +285,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         if let Some(store) = &self.core.store {
-            store.forget(&self.query);
+            store.forget(&*self.query);
         }
     }
 }

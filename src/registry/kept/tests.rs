@@ -368,3 +368,70 @@ async fn thousands_that_are_dead_go_in_a_few_sets() {
     }
     assert!(sets < 100, "{sets} sets");
 }
+
+#[tokio::test]
+async fn a_name_stays_while_its_instances_are_held_and_goes_with_the_last_of_them() {
+    let led = Led::new();
+    let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, None);
+    let mut names = kept.catalog(CatalogQuery { tag: None }, policy()).expect("it has one");
+    let mut follower = kept.follow(query(), policy());
+    let (alive, _sockets) = listening(5);
+    led.says(&alive);
+    let tell = |services: &[&str]| {
+        let services = services.iter().map(|name| (*name).to_owned()).collect();
+        led.names.send_replace(Arc::new(Names { services, state: State::Live }));
+    };
+    tell(&["a", "b", "c", "s"]);
+    while next(&mut follower).await.endpoints.len() != 5 {}
+    while names.next().await.expect("it lives").services.len() != 4 {}
+    // One name of four, so no loss of names in bulk; but all of its instances at once.
+    let start = Instant::now();
+    tell(&["a", "b", "c"]);
+    led.says(&[]);
+    assert_eq!(held(&*next(&mut follower).await).len(), 5);
+    let follow = tokio::spawn(async move {
+        while !next(&mut follower).await.endpoints.is_empty() {}
+        // A follower lives as long as its service's name.
+        follower
+    });
+    let list = names.next().await.expect("it lives");
+    assert_eq!((list.services.len(), start.elapsed() >= HOLD), (3, true), "{list:?}");
+    drop(follow.await.expect("no panic"));
+
+    // A name without instances goes at once.
+    tell(&["a", "b"]);
+    assert_eq!(names.next().await.expect("it lives").services.len(), 2);
+}
+
+#[tokio::test]
+async fn a_gateway_that_was_restarted_goes_on_from_what_it_knew_a_moment_ago() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alive, _sockets) = listening(6);
+    snapshot_of(folder.path(), &alive).await;
+    let led = Led::new();
+    let store = Store::open(folder.path(), "r");
+    let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, Some(store));
+    let mut follower = kept.follow(query(), policy());
+    led.says(&alive[..1]);
+    let first = next(&mut follower).await;
+    assert_eq!((ports(&first), held(&first)), (alive.clone(), alive[1..].to_vec()));
+}
+
+#[tokio::test]
+async fn whoever_comes_when_the_registry_is_known_to_be_away_is_not_kept_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    snapshot_of(folder.path(), &[1, 2]).await;
+    let led = Led::new();
+    let store = Store::open(folder.path(), "r");
+    let kept = Kept::new("r", Arc::clone(&led) as Arc<dyn Registry>, Some(store));
+    let mut names = kept.catalog(CatalogQuery { tag: None }, policy()).expect("it has one");
+    assert_eq!(names.next().await.expect("it lives").state, State::Pending);
+    let start = Instant::now();
+    let mut follower = kept.follow(query(), policy());
+    // Only the service's question has failed; the catalog's waits for its turn.
+    led.found.send_modify(|found| *found = Arc::new(found.staled("refused").expect("it was not")));
+    while !matches!(next(&mut follower).await.state, State::Snapshot { .. }) {}
+    let list = names.next().await.expect("it lives");
+    assert!(matches!(list.state, State::Snapshot { .. }), "{list:?}");
+    assert!(start.elapsed() < GRACE);
+}
