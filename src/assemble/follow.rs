@@ -84,7 +84,9 @@ impl Following {
                 for service in news.filter(|name| !table::is_segment(name)) {
                     tracing::warn!(%catalog, ?service, "its name is not one path segment: it has no route");
                 }
-                tracing::info!(%catalog, services = services.len(), routes = table.routes.len(), "catalog changed");
+                let came = few(services.iter().filter(|name| !known.contains(name)));
+                let left = few(known.iter().filter(|name| !services.contains(name)));
+                tracing::info!(%catalog, came, left, services = services.len(), "catalog changed");
                 world.table.send_replace(Arc::new(table));
                 self.watch_services(world);
             }
@@ -149,18 +151,26 @@ fn say(service: &Service, change: &Change) {
     if change.came.is_empty() && change.left.is_empty() {
         return;
     }
-    let (came, left) = (few(&change.came), few(&change.left));
+    let places = |instances: &[Arc<Instance>]| few(instances.iter().map(|one| &one.place));
+    let (came, left) = (places(&change.came), places(&change.left));
     let instances = service.set().instances.len();
     tracing::info!(service = %service.config.name, came, left, instances, "instances changed");
 }
 
-/// The addresses, as many as a line bears.
-fn few(instances: &[Arc<Instance>]) -> String {
+/// As many as a line bears.
+fn few(all: impl Iterator<Item = impl std::fmt::Display>) -> String {
     const SHOWN: usize = 5;
-    let shown = instances.iter().take(SHOWN).map(|instance| instance.place.to_string());
-    let mut text = shown.collect::<Vec<_>>().join(",");
-    if instances.len() > SHOWN {
-        text.push_str(&format!(" and {} more", instances.len() - SHOWN));
+    let mut text = String::new();
+    let mut count = 0;
+    for one in all {
+        count += 1;
+        if count <= SHOWN {
+            let comma = if count > 1 { "," } else { "" };
+            text.push_str(&format!("{comma}{one}"));
+        }
+    }
+    if count > SHOWN {
+        text.push_str(&format!(" and {} more", count - SHOWN));
     }
     if text.is_empty() { "-".to_owned() } else { text }
 }

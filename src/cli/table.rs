@@ -29,7 +29,10 @@ pub(super) fn services(answer: &Value) -> Option<String> {
     ]);
     for service in answer["services"].as_array()? {
         let instances = service["instances"].as_array()?;
-        let ready = instances.iter().filter(|instance| instance["state"] == "ready").count();
+        // Those that are held take requests too.
+        let serves =
+            |instance: &&Value| instance["state"] == "ready" || instance["state"] == "held";
+        let ready = instances.iter().filter(serves).count();
         table.row(vec![
             text(&service["name"]),
             text(&service["registry"]),

@@ -36,7 +36,12 @@ fn registry(entry: &Entry, kinds: &Kinds<'_>, problems: &mut Problems) -> Option
     let required = table.flag("required").unwrap_or(true);
     let known = || kinds.registries.iter().map(|kind| kind.name);
     if !table.has("kind") {
-        table.problem("kind", format!("{title} needs `kind`"), suggest(&entry.key, known()));
+        let hint = if known().any(|kind| kind == entry.key) {
+            Some(format!("kind = \"{}\"", entry.key))
+        } else {
+            suggest(&entry.key, known())
+        };
+        table.problem("kind", format!("{title} needs `kind`"), hint);
     }
     let (kind, place) = table.spot("kind")?;
     let Some(kind) = kinds.registries.iter().find(|known| known.name == kind) else {

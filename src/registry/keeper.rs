@@ -43,7 +43,7 @@ pub(super) fn start(
 ) -> Registered {
     let (stop, stopped) = oneshot::channel();
     let keeper = Keeper {
-        account: ledger.account(format!("registration of {}", registration.id)),
+        account: ledger.registration(&registration.id),
         registry: ledger.registry().to_owned(),
         id: registration.id.clone(),
         address: registration.address.to_string(),
@@ -122,7 +122,11 @@ impl<K: Keep> Keeper<K> {
             // Also when we do not think it is known: an attempt may have been under way.
             match self.keep.take_back().await {
                 Ok(()) => return tracing::info!(registry, id, "deregistered"),
-                Err(_) => pace.failed(AWAY),
+                // Asking again would not change its mind, and the process is about to end.
+                Err(error @ Trouble::Refused(_)) => {
+                    return tracing::warn!(registry, id, %error, "could not be deregistered");
+                }
+                Err(Trouble::Away(_) | Trouble::Broken(_)) => pace.failed(AWAY),
             }
         }
     }

@@ -14,16 +14,14 @@ pub(super) struct Ledger {
 
 #[derive(Debug, Default)]
 struct Entries {
-    /// Tasks that ask the registry something.
-    tasks: usize,
-    /// Those that got no good answer last.
-    troubled: usize,
-    /// Whether any task ever got a good answer.
-    heard: bool,
+    /// Of tasks that ask what there is.
+    finding: Tasks,
+    /// Of those that register something: a registration that is refused says nothing about what is found.
+    registering: Tasks,
     /// The registry's own liveness, where there is such a thing; none before the first probe.
     beating: Option<bool>,
-    /// Whether the newest failure is one that somebody must repair.
-    refused: bool,
+    /// Whether the newest probe was refused.
+    beat_refused: bool,
     last_success: Option<SystemTime>,
     last_error: Option<(SystemTime, String)>,
 }
@@ -41,8 +39,17 @@ impl Ledger {
 
     /// Opens an account for a task; it ends with the account.
     pub(super) fn account(self: &Arc<Self>, subject: String) -> Account {
-        self.entries().tasks += 1;
-        Account { ledger: Arc::clone(self), subject, failures: 0, said: false }
+        self.open(subject, Sort::Finding)
+    }
+
+    /// The same for a task that keeps a registration.
+    pub(super) fn registration(self: &Arc<Self>, id: &str) -> Account {
+        self.open(format!("registration of {id}"), Sort::Registering)
+    }
+
+    fn open(self: &Arc<Self>, subject: String, sort: Sort) -> Account {
+        self.entries().tasks(sort).count += 1;
+        Account { ledger: Arc::clone(self), sort, subject, failures: 0, said: false }
     }
 
     /// The registry answered a probe, or did not.
@@ -51,12 +58,16 @@ impl Ledger {
         entries.beating = Some(failure.is_none());
         match failure {
             Some((why, blame)) => {
-                entries.refused = blame == Blame::Refused;
+                entries.beat_refused = blame == Blame::Refused;
                 entries.last_error = Some((SystemTime::now(), why));
             }
-            // A probe says nothing about questions that fail.
-            None if entries.troubled == 0 => entries.last_success = Some(SystemTime::now()),
-            None => {}
+            None => {
+                entries.beat_refused = false;
+                // A probe says nothing about questions that fail.
+                if entries.judged().is_none_or(|tasks| tasks.troubled == 0) {
+                    entries.last_success = Some(SystemTime::now());
+                }
+            }
         }
     }
 
@@ -70,7 +81,7 @@ impl Ledger {
     /// How the registry fares; the caller knows what it watches.
     pub(super) fn status(&self, services: usize, instances: usize) -> Status {
         let entries = self.entries();
-        let asked_in_vain = entries.tasks > 0 && !entries.heard;
+        let asked_in_vain = entries.judged().is_some_and(|tasks| !tasks.heard);
         Status {
             health: entries.health(),
             last_success: if asked_in_vain { None } else { entries.last_success },
@@ -86,16 +97,51 @@ impl Ledger {
 }
 
 impl Entries {
+    fn tasks(&mut self, sort: Sort) -> &mut Tasks {
+        match sort {
+            Sort::Finding => &mut self.finding,
+            Sort::Registering => &mut self.registering,
+        }
+    }
+
+    /// Whose fate is the registry's: of those that find, and where there are none of those that register.
+    fn judged(&self) -> Option<&Tasks> {
+        [&self.finding, &self.registering].into_iter().find(|tasks| tasks.count > 0)
+    }
+
     fn health(&self) -> Health {
-        let heard = if self.tasks > 0 { self.heard } else { self.last_success.is_some() };
-        let trouble = self.troubled > 0 || self.beating == Some(false);
-        match (heard, trouble) {
+        let judged = self.judged();
+        let heard = judged.map_or(self.last_success.is_some(), |tasks| tasks.heard);
+        let troubled = judged.is_some_and(|tasks| tasks.troubled > 0);
+        let refused = self.beat_refused || judged.is_some_and(|tasks| tasks.refused);
+        match (heard, troubled || self.beating == Some(false)) {
             (true, false) => Health::Ok,
             (true, true) => Health::Stale,
-            (false, true) if self.refused => Health::Failed,
+            (false, true) if refused => Health::Failed,
             (false, _) => Health::Connecting,
         }
     }
+}
+
+/// Tasks of one sort.
+#[derive(Debug, Default)]
+struct Tasks {
+    count: usize,
+    /// Those that got no good answer last.
+    troubled: usize,
+    /// Whether any ever got a good answer.
+    heard: bool,
+    /// Whether the newest failure is one that somebody must repair.
+    refused: bool,
+    /// The newest failure.
+    failure: Option<String>,
+}
+
+/// What a task does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    Finding,
+    Registering,
 }
 
 /// Failures in a row after which a registry that answers its probe, but not this, is worth a line.
@@ -105,6 +151,7 @@ const PATIENCE: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Account {
     ledger: Arc<Ledger>,
+    sort: Sort,
     /// What it asks about: `service orders`.
     subject: String,
     /// In a row.
@@ -117,10 +164,11 @@ impl Account {
     /// A good answer.
     pub(super) fn well(&mut self) {
         let mut entries = self.ledger.entries();
-        entries.heard = true;
         entries.last_success = Some(SystemTime::now());
+        let tasks = entries.tasks(self.sort);
+        tasks.heard = true;
         if std::mem::take(&mut self.failures) > 0 {
-            entries.troubled -= 1;
+            tasks.troubled -= 1;
         }
         drop(entries);
         if std::mem::take(&mut self.said) {
@@ -133,13 +181,15 @@ impl Account {
     pub(super) fn ill(&mut self, why: &str, blame: Blame) {
         self.ledger.count("error");
         let mut entries = self.ledger.entries();
-        let known = entries.last_error.as_ref().is_some_and(|(_, before)| before == why)
-            && entries.troubled > usize::from(self.failures > 0);
+        let tasks = entries.tasks(self.sort);
+        let known = tasks.failure.as_deref() == Some(why)
+            && tasks.troubled > usize::from(self.failures > 0);
         if self.failures == 0 {
-            entries.troubled += 1;
+            tasks.troubled += 1;
         }
         self.failures += 1;
-        entries.refused = blame == Blame::Refused;
+        tasks.refused = blame == Blame::Refused;
+        tasks.failure = Some(why.to_owned());
         entries.last_error = Some((SystemTime::now(), why.to_owned()));
         let worth = match blame {
             Blame::Away => self.failures >= PATIENCE && entries.beating != Some(false),
@@ -149,7 +199,24 @@ impl Account {
         let (registry, subject) = (self.ledger.registry.as_str(), self.subject.as_str());
         if worth && !known && !self.said {
             self.said = true;
-            tracing::warn!(registry, subject, error = why, "no good answer; the last one stays");
+            match self.sort {
+                Sort::Finding => {
+                    tracing::warn!(
+                        registry,
+                        subject,
+                        error = why,
+                        "no good answer; what is known stays"
+                    );
+                }
+                Sort::Registering => {
+                    tracing::warn!(
+                        registry,
+                        subject,
+                        error = why,
+                        "not registered; it is tried again"
+                    );
+                }
+            }
         } else {
             tracing::debug!(registry, subject, error = why, "no good answer");
         }
@@ -171,8 +238,9 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         let mut entries = self.ledger.entries();
-        entries.tasks -= 1;
-        entries.troubled -= usize::from(self.failures > 0);
+        let tasks = entries.tasks(self.sort);
+        tasks.count -= 1;
+        tasks.troubled -= usize::from(self.failures > 0);
     }
 }
 

@@ -88,3 +88,48 @@ pub(crate) async fn a_registry_that_comes_back_empty_is_not_believed<R: Real>() 
     front.has(&[all[0].address()], HOLD + seen::<R>()).await;
     assert_eq!(front.instances().await[0].1, "ready");
 }
+
+pub(crate) async fn a_name_outlasts_the_loss_of_its_instances<R: Real>() {
+    if !R::CATALOG {
+        return;
+    }
+    let real = or_skip!(R::start().await);
+    let catalog = format!(
+        "[catalog.all]\nregistry = \"it\"\npath = \"/all/{{service}}/*\"\n\
+         [defaults.service]\nloss_guard = {{ hold = \"{}s\" }}",
+        HOLD.as_secs()
+    );
+    let front = Setting::before(&real).services(Vec::new()).tables(&catalog).start().await;
+    let (all, other) = (backends(4).await, super::front::backend().await);
+    real.put_all(&orders(&all)).await;
+    real.put("other", other.address()).await;
+    front.answers("/all/other/healthz", &other.address().to_string(), seen::<R>()).await;
+    wait::until("four instances", seen::<R>(), async || {
+        let shown = front.shown("/services/it%2Forders").await;
+        (shown["instances"].as_array()?.len() == 4).then_some(())
+    })
+    .await;
+    front.gateway.signal(rustix::process::Signal::STOP);
+    real.take_all(&orders(&all)).await;
+    wait::until("the server has forgotten them", SOON, async || {
+        real.listed("orders").await.is_empty().then_some(())
+    })
+    .await;
+    front.gateway.signal(rustix::process::Signal::CONT);
+    let start = Instant::now();
+    wait::until("four are held", seen::<R>(), async || {
+        let shown = front.shown("/services/it%2Forders").await;
+        let held = shown["instances"].as_array()?.iter().filter(|one| one["state"] == "held");
+        (held.count() == 4).then_some(())
+    })
+    .await;
+    while start.elapsed() < HOLD / 2 {
+        assert_eq!(front.get("/all/orders/healthz").await.status, 200);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    wait::until("confirmed", HOLD + seen::<R>(), async || {
+        (front.get("/all/orders/healthz").await.status != 200).then_some(())
+    })
+    .await;
+    assert_eq!(front.get("/all/other/healthz").await.status, 200);
+}

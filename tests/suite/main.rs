@@ -31,7 +31,7 @@ macro_rules! suite {
 
             suite!(@theme Server, coming::comes_and_goes, coming::dies_without_a_word, coming::unknown_then_appears,
                 coming::garbage_beside_good, coming::is_routed_by_name_while_it_is_there);
-            suite!(@theme Server, losing::a_sudden_loss_is_held, losing::a_registry_that_comes_back_empty_is_not_believed);
+            suite!(@theme Server, losing::a_sudden_loss_is_held, losing::a_name_outlasts_the_loss_of_its_instances, losing::a_registry_that_comes_back_empty_is_not_believed);
             suite!(@theme Server, many::ten_thousand_instances, many::a_thousand_services);
             suite!(@theme Server, outage::restarted, outage::killed_for_thirty_seconds, outage::frozen_for_thirty_seconds,
                 outage::down_at_the_start);

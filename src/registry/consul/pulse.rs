@@ -102,7 +102,7 @@ impl Pulse {
         let (registry, agent) = (core.name.as_str(), core.agent.address());
         match (before, why) {
             (None, Some(error)) => {
-                tracing::warn!(registry, agent, %error, "no answer; what was found before stays");
+                tracing::warn!(registry, agent, %error, "no answer; what is known stays");
             }
             (Some(_), None) => tracing::info!(registry, agent, "answers again"),
             (None, None) | (Some(_), Some(_)) => {}

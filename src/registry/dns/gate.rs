@@ -238,7 +238,7 @@ impl Gate {
         let known = self.view.borrow().away.is_some();
         if !known {
             let registry = self.ledger.registry();
-            tracing::warn!(registry, error = %trouble, "no answer; what was found before stays");
+            tracing::warn!(registry, error = %trouble, "no answer; what is known stays");
             self.view.send_modify(|view| view.away = Some(trouble.clone()));
         }
     }

@@ -200,7 +200,7 @@ impl Follower {
         self.core.ledger.beat(Some((why.to_owned(), Blame::Away)));
         if !std::mem::replace(&mut self.away, true) {
             let registry = self.core.name.as_str();
-            tracing::warn!(registry, error = why, "no answer; what was found before stays");
+            tracing::warn!(registry, error = why, "no answer; what is known stays");
         }
     }
 

@@ -255,7 +255,7 @@ impl Poller {
         let away = trouble.blame() == Blame::Away;
         if away {
             if !self.away {
-                tracing::warn!(registry, error = why, "no answer; what was found before stays");
+                tracing::warn!(registry, error = why, "no answer; what is known stays");
             }
             // Said: other tasks that find the same need not say it again.
             self.core.ledger.beat(Some((why.clone(), Blame::Away)));

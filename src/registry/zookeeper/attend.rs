@@ -100,7 +100,7 @@ impl Attendant<'_> {
     fn is_not_reached(&mut self, trouble: &Trouble) {
         let (registry, error) = (self.core.settings.name.as_str(), trouble.to_string());
         if !std::mem::replace(&mut self.is_away, true) {
-            tracing::warn!(registry, error, "no session; what was found before stays");
+            tracing::warn!(registry, error, "no session; what is known stays");
         }
         self.core.ledger.beat(Some((error, trouble.blame())));
         self.fails(trouble);
