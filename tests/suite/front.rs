@@ -162,8 +162,12 @@ impl Front {
         wait::until("ready", SOON, async || self.is_ready().await.then_some(())).await;
     }
 
-    /// Some clients that ask for `orders`.
-    pub(crate) fn load(&self, clients: usize) -> Load {
+    /// Some clients that ask for `orders`, once the worker has taken over what the admin server shows.
+    pub(crate) async fn load(&self, clients: usize) -> Load {
+        wait::until("orders answers", SOON, async || {
+            (self.get("/orders/healthz").await.status == 200).then_some(())
+        })
+        .await;
         Load::start(self.gateway.web(), clients, ASK)
     }
 }

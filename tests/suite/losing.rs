@@ -37,7 +37,7 @@ pub(crate) async fn a_sudden_loss_is_held<R: Real>() {
         (held == 4 && instances.len() == 5).then_some(())
     })
     .await;
-    let load = front.load(2);
+    let load = front.load(2).await;
     load.goes_on(40).await;
     let tally = load.end().await;
     tally.faultless();
@@ -70,7 +70,7 @@ pub(crate) async fn a_registry_that_comes_back_empty_is_not_believed<R: Real>() 
     let all = backends(2).await;
     real.put_all(&orders(&all)).await;
     front.has(&addresses(&all), seen::<R>()).await;
-    let load = front.load(2);
+    let load = front.load(2).await;
     load.goes_on(20).await;
     real.kill();
     front.source_is("stale", seen::<R>()).await;

@@ -17,7 +17,7 @@ pub(crate) async fn restarted<R: Real>() {
     let all = backends(2).await;
     real.put_all(&orders(&all)).await;
     front.has(&addresses(&all), seen::<R>()).await;
-    let load = front.load(2);
+    let load = front.load(2).await;
     load.goes_on(20).await;
     real.restart().await;
     front.registry_is("ok", RECOVERED + seen::<R>()).await;
@@ -44,7 +44,7 @@ async fn away<R: Real>(real: &mut R, go: impl FnOnce(&mut R), back: impl AsyncFn
     let all = backends(3).await;
     real.put_all(&orders(&all)).await;
     front.has(&addresses(&all), seen::<R>()).await;
-    let load = front.load(4);
+    let load = front.load(4).await;
     load.goes_on(20).await;
     let start = Instant::now();
     go(real);
@@ -94,7 +94,7 @@ pub(crate) async fn down_at_the_start<R: Real>() {
     front.source_is("snapshot", SOON).await;
     front.registry_is("snapshot", SOON).await;
     front.becomes_ready().await;
-    let load = front.load(2);
+    let load = front.load(2).await;
     load.goes_on(20).await;
     if R::CATALOG {
         super::support::wait::until("routed by its name", SOON, async || {

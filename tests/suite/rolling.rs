@@ -22,7 +22,7 @@ pub(crate) async fn replaced<R: Real>(clients: usize) {
     let mut all = backends(INSTANCES).await;
     real.put_all(&orders(&all)).await;
     front.has(&addresses(&all), seen::<R>()).await;
-    let load = front.load(clients);
+    let load = front.load(clients).await;
     for _ in 0..INSTANCES {
         let new = backend().await;
         real.put("orders", new.address()).await;
