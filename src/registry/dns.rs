@@ -26,8 +26,8 @@ use self::system::{Servers, Source, System};
 use super::ledger::Ledger;
 use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status, tls};
 
+pub(super) use self::settings::KEYS;
 pub use self::settings::Settings;
-pub(super) use self::settings::{KEYS, check, open};
 
 /// DNS as a registry.
 pub struct Dns {

@@ -27,8 +27,8 @@ use super::keeper;
 use super::ledger::Ledger;
 use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status, tls};
 
+pub(super) use self::settings::KEYS;
 pub use self::settings::Settings;
-pub(super) use self::settings::{KEYS, check, open};
 
 /// An etcd cluster as a registry.
 pub struct Etcd {

@@ -39,31 +39,31 @@ pub const KINDS: &[Kind<Build>] = &[
         name: "consul",
         about: "Consul: blocking queries on the health endpoint, its catalog, registering with an agent",
         keys: consul::KEYS,
-        build: Build { check: consul::check, open: consul::open },
+        build: Build { check: check::<consul::Consul>, open: open::<consul::Consul> },
     },
     Kind {
         name: "dns",
         about: "DNS: SRV records or addresses, looked up again when their time is over",
         keys: dns::KEYS,
-        build: Build { check: dns::check, open: dns::open },
+        build: Build { check: check::<dns::Dns>, open: open::<dns::Dns> },
     },
     Kind {
         name: "etcd",
         about: "etcd v3: one watch of the keys under a prefix, its catalog, registering under a lease",
         keys: etcd::KEYS,
-        build: Build { check: etcd::check, open: etcd::open },
+        build: Build { check: check::<etcd::Etcd>, open: open::<etcd::Etcd> },
     },
     Kind {
         name: "eureka",
         about: "Eureka: polls for what changed, its applications as a catalog, registering with heartbeats",
         keys: eureka::KEYS,
-        build: Build { check: eureka::check, open: eureka::open },
+        build: Build { check: check::<eureka::Eureka>, open: open::<eureka::Eureka> },
     },
     Kind {
         name: "zookeeper",
         about: "ZooKeeper: the children of a node per service, and registering as an ephemeral one",
         keys: zookeeper::KEYS,
-        build: Build { check: zookeeper::check, open: zookeeper::open },
+        build: Build { check: check::<zookeeper::Zookeeper>, open: open::<zookeeper::Zookeeper> },
     },
 ];
 
@@ -84,6 +84,29 @@ pub const INFOS: &[KindInfo] = &[
     KINDS[3].checked(KINDS[3].build.check),
     KINDS[4].checked(KINDS[4].build.check),
 ];
+
+/// A kind that reads its own section. A problem of the whole is told by its key, after those of single values.
+trait FromTable: Registry + Sized + 'static {
+    fn from_table(name: &str, table: &mut Table<'_>) -> Result<Self, tls::Problem>;
+}
+
+fn check<R: FromTable>(table: &mut Table<'_>) {
+    read::<R>("", table);
+}
+
+fn open<R: FromTable>(name: &str, table: &mut Table<'_>) -> Option<Arc<dyn Registry>> {
+    Some(Arc::new(read::<R>(name, table)?))
+}
+
+fn read<R: FromTable>(name: &str, table: &mut Table<'_>) -> Option<R> {
+    let read = R::from_table(name, table);
+    if let Err(problem) = &read {
+        // A key of a table inside is reported where that table stands.
+        let key = problem.key.split('.').next().unwrap_or(problem.key);
+        table.problem(key, problem.to_string(), None::<String>);
+    }
+    read.ok()
+}
 
 /// The registry that a checked section describes; none when it has problems after all, which are reported.
 pub fn build(section: &Section, problems: &mut Problems) -> Option<Arc<dyn Registry>> {

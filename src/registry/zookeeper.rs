@@ -27,8 +27,8 @@ use super::tls::Problem;
 use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status};
 use crate::config::Secret;
 
+pub(super) use self::settings::KEYS;
 pub use self::settings::Settings;
-pub(super) use self::settings::{KEYS, check, open};
 
 /// A ZooKeeper ensemble as a registry.
 pub struct Zookeeper {

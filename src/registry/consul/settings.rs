@@ -1,10 +1,8 @@
 //! `[registry.<name>]` of kind `consul`.
 
-use std::sync::Arc;
-
 use super::Consul;
 use crate::config::{Key, Secret, Table};
-use crate::registry::{Registry, Reread, tls};
+use crate::registry::{FromTable, Reread, tls};
 
 /// Where an agent listens when neither the table nor the environment says.
 const ADDRESS: &str = "http://127.0.0.1:8500";
@@ -92,27 +90,9 @@ impl Settings {
     }
 }
 
-/// Reports every problem of a table; starts nothing.
-pub(in crate::registry) fn check(table: &mut Table<'_>) {
-    read("", table);
-}
-
-/// The registry that a table describes; none when it has problems, which are reported.
-pub(in crate::registry) fn open(name: &str, table: &mut Table<'_>) -> Option<Arc<dyn Registry>> {
-    Some(Arc::new(read(name, table)?))
-}
-
-fn read(name: &str, table: &mut Table<'_>) -> Option<Consul> {
-    let settings = Settings::read(name, table);
-    match Consul::new(&settings) {
-        Ok(consul) => Some(consul),
-        Err(problem) => {
-            let message = problem.to_string();
-            // A key of a table inside is reported where that table stands.
-            let key = problem.key.split('.').next().unwrap_or(problem.key);
-            table.problem(key, message, None::<String>);
-            None
-        }
+impl FromTable for Consul {
+    fn from_table(name: &str, table: &mut Table<'_>) -> Result<Self, tls::Problem> {
+        Self::new(&Settings::read(name, table))
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::proto::rr::Name;
 
 use super::Dns;
 use crate::config::{Key, Table};
-use crate::registry::Registry;
+use crate::registry::FromTable;
 use crate::registry::tls::{Problem, problem};
 
 /// Bound on one answer.
@@ -114,24 +113,9 @@ impl Settings {
     }
 }
 
-/// Reports every problem of a table; starts nothing.
-pub(in crate::registry) fn check(table: &mut Table<'_>) {
-    read("", table);
-}
-
-/// The registry that a table describes; none when it has problems, which are reported.
-pub(in crate::registry) fn open(name: &str, table: &mut Table<'_>) -> Option<Arc<dyn Registry>> {
-    Some(Arc::new(read(name, table)?))
-}
-
-fn read(name: &str, table: &mut Table<'_>) -> Option<Dns> {
-    let settings = Settings::read(name, table);
-    match Dns::new(&settings) {
-        Ok(dns) => Some(dns),
-        Err(problem) => {
-            table.problem(problem.key, problem.to_string(), None::<String>);
-            None
-        }
+impl FromTable for Dns {
+    fn from_table(name: &str, table: &mut Table<'_>) -> Result<Self, Problem> {
+        Self::new(&Settings::read(name, table))
     }
 }
 

@@ -1,10 +1,8 @@
 //! `[registry.<name>]` of kind `etcd`.
 
-use std::sync::Arc;
-
 use super::Etcd;
 use crate::config::{Key, Secret, Table};
-use crate::registry::{Registry, Reread, tls};
+use crate::registry::{FromTable, Reread, tls};
 
 /// Where a member listens for clients when the table does not say.
 const ENDPOINT: &str = "http://127.0.0.1:2379";
@@ -77,27 +75,9 @@ impl Settings {
     }
 }
 
-/// Reports every problem of a table; starts nothing.
-pub(in crate::registry) fn check(table: &mut Table<'_>) {
-    read("", table);
-}
-
-/// The registry that a table describes; none when it has problems, which are reported.
-pub(in crate::registry) fn open(name: &str, table: &mut Table<'_>) -> Option<Arc<dyn Registry>> {
-    Some(Arc::new(read(name, table)?))
-}
-
-fn read(name: &str, table: &mut Table<'_>) -> Option<Etcd> {
-    let settings = Settings::read(name, table);
-    match Etcd::new(&settings) {
-        Ok(etcd) => Some(etcd),
-        Err(problem) => {
-            let message = problem.to_string();
-            // A key of a table inside is reported where that table stands.
-            let key = problem.key.split('.').next().unwrap_or(problem.key);
-            table.problem(key, message, None::<String>);
-            None
-        }
+impl FromTable for Etcd {
+    fn from_table(name: &str, table: &mut Table<'_>) -> Result<Self, tls::Problem> {
+        Self::new(&Settings::read(name, table))
     }
 }
 

@@ -1,11 +1,10 @@
 //! `[registry.<name>]` of kind `eureka`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Eureka;
 use crate::config::{Key, Secret, Table};
-use crate::registry::{Registry, Reread, tls};
+use crate::registry::{FromTable, Reread, tls};
 
 /// Where a server listens when the table does not say.
 const URL: &str = "http://127.0.0.1:8761/eureka";
@@ -78,27 +77,9 @@ impl Settings {
     }
 }
 
-/// Reports every problem of a table; starts nothing.
-pub(in crate::registry) fn check(table: &mut Table<'_>) {
-    read("", table);
-}
-
-/// The registry that a table describes; none when it has problems, which are reported.
-pub(in crate::registry) fn open(name: &str, table: &mut Table<'_>) -> Option<Arc<dyn Registry>> {
-    Some(Arc::new(read(name, table)?))
-}
-
-fn read(name: &str, table: &mut Table<'_>) -> Option<Eureka> {
-    let settings = Settings::read(name, table);
-    match Eureka::new(&settings) {
-        Ok(eureka) => Some(eureka),
-        Err(problem) => {
-            let message = problem.to_string();
-            // A key of a table inside is reported where that table stands.
-            let key = problem.key.split('.').next().unwrap_or(problem.key);
-            table.problem(key, message, None::<String>);
-            None
-        }
+impl FromTable for Eureka {
+    fn from_table(name: &str, table: &mut Table<'_>) -> Result<Self, tls::Problem> {
+        Self::new(&Settings::read(name, table))
     }
 }
 

@@ -1,13 +1,12 @@
 //! `[registry.<name>]` of kind `zookeeper`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Zookeeper;
 use super::names::Root;
 use crate::config::{Key, Secret, Table};
 use crate::registry::tls::{Problem, problem};
-use crate::registry::{Registry, Reread};
+use crate::registry::{FromTable, Reread};
 
 const SERVERS: &str = "127.0.0.1:2181";
 const ROOT: &str = "/services";
@@ -124,24 +123,9 @@ fn server(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reports every problem of a table; starts nothing.
-pub(in crate::registry) fn check(table: &mut Table<'_>) {
-    read("", table);
-}
-
-/// The registry that a table describes; none when it has problems, which are reported.
-pub(in crate::registry) fn open(name: &str, table: &mut Table<'_>) -> Option<Arc<dyn Registry>> {
-    Some(Arc::new(read(name, table)?))
-}
-
-fn read(name: &str, table: &mut Table<'_>) -> Option<Zookeeper> {
-    let settings = Settings::read(name, table);
-    match Zookeeper::new(&settings) {
-        Ok(zookeeper) => Some(zookeeper),
-        Err(problem) => {
-            table.problem(problem.key, problem.to_string(), None::<String>);
-            None
-        }
+impl FromTable for Zookeeper {
+    fn from_table(name: &str, table: &mut Table<'_>) -> Result<Self, Problem> {
+        Self::new(&Settings::read(name, table))
     }
 }
 
