@@ -70,21 +70,6 @@ impl Server {
         Some(ensemble)
     }
 
-    /// A directory with a configuration.
-    fn write(port: u16, more: &str) -> TempDir {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let data = dir.path().join("d");
-        std::fs::create_dir(&data).expect("a writable directory");
-        let config = format!(
-            "tickTime=200\ninitLimit=100\nsyncLimit=50\ndataDir={}\nclientPort={port}\n\
-         clientPortAddress=127.0.0.1\nadmin.enableServer=false\n4lw.commands.whitelist=*\n\
-         minSessionTimeout=400\nmaxSessionTimeout=60000\nmaxClientCnxns=0\n{more}",
-            data.display()
-        );
-        std::fs::write(dir.path().join("zoo.cfg"), config).expect("a writable directory");
-        dir
-    }
-
     fn spawn(jar: &Path, dir: TempDir, port: u16) -> Self {
         let child = spawn(jar, dir.path()).expect("java starts");
         Self { jar: jar.to_owned(), child, dir, port }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use crate::config::model::LossGuard;
+use crate::registry::State;
 
 /// What a registry named, and what of it is held. Knows no clock but what it is told.
 #[derive(Debug)]
@@ -52,6 +53,13 @@ impl<K: Ord + Clone, V: Clone> Guard<K, V> {
     pub(super) fn forget(&mut self) {
         self.named.clear();
         self.held.clear();
+    }
+
+    /// Whether a good answer after this state is one of a registry that came back. `missed` is what an earlier process
+    /// knew that this one has not been told yet; the answer is held against it.
+    pub(super) fn resumes(&mut self, before: &State, missed: Option<BTreeMap<K, V>>) -> bool {
+        let missed = missed.map(|missed| self.believe(missed)).is_some();
+        missed || !matches!(before, State::Live | State::Pending)
     }
 
     /// A good answer names these. `came_back`: the answer before was none.

@@ -75,13 +75,10 @@ impl NamesFollower {
         let named = by_name(&self.heard.services);
         match self.heard.state {
             State::Live => {
-                let past = self.past.take();
-                let mut came_back = !matches!(before.state, State::Live | State::Pending)
-                    || self.is_from_snapshot();
-                if let Some(missed) = past.and_then(|past| past.missed(named.is_empty())) {
-                    self.guard.believe(by_name(&missed));
-                    came_back = true;
-                }
+                let missed = self.past.take().and_then(|past| past.missed(named.is_empty()));
+                let before = self.shown.as_ref().map_or(&before.state, |shown| &shown.state);
+                let missed = missed.map(|missed| by_name(&missed));
+                let came_back = self.guard.resumes(before, missed);
                 self.linger();
                 let verdict = self.guard.answered(named, came_back, Instant::now());
                 if verdict.held > 0 {

@@ -94,13 +94,10 @@ impl Follower {
         let named = by_address(&self.heard.endpoints);
         match self.heard.state {
             State::Live => {
-                let past = self.past.take();
-                let mut came_back = !matches!(before.state, State::Live | State::Pending)
-                    || self.is_from_snapshot();
-                if let Some(missed) = past.and_then(|past| past.missed(named.is_empty())) {
-                    self.guard.believe(by_address(&missed));
-                    came_back = true;
-                }
+                let missed = self.past.take().and_then(|past| past.missed(named.is_empty()));
+                let before = self.shown.as_ref().map_or(&before.state, |shown| &shown.state);
+                let missed = missed.map(|missed| by_address(&missed));
+                let came_back = self.guard.resumes(before, missed);
                 self.answered(named, came_back);
             }
             State::Stale { .. } => {
