@@ -101,8 +101,10 @@ impl Local {
         view.version = version;
     }
 
-    /// The instance for the next attempt; none when all were tried or there are none.
+    /// The instance for the next attempt; none when all were tried or there are none. The newest set counts even
+    /// before the worker was told of it: what is shown to have left gets no request any more.
     pub fn pick(&self, tried: &Tried) -> Option<Rc<Slot>> {
+        self.refresh();
         let View { slots, balancer, picks, .. } = &mut *self.view.borrow_mut();
         let at = if tried.count == 0 {
             *picks = picks.wrapping_add(1);

@@ -130,14 +130,17 @@ impl Service {
         // The workers need not look when only the source is another.
         let concerns_workers = reweighted || !change.came.is_empty() || !change.left.is_empty();
         let set = Arc::new(Set { instances, leaving, source });
-        *self.set.write().unwrap_or_else(PoisonError::into_inner) = set;
+        let mut current = self.set.write().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: who has seen the new set may rely on every worker's next pick seeing it too.
         if concerns_workers {
             self.version.fetch_add(1, Ordering::Release);
         }
+        *current = set;
+        drop(current);
         change
     }
 
-    /// The set as it is now. Takes a lock: never for a request, once per worker and update.
+    /// The set as it is now. Takes a lock: once per worker and update, not for each request.
     pub fn set(&self) -> Arc<Set> {
         Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
     }

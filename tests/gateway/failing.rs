@@ -247,10 +247,25 @@ async fn a_post_after_many_kept_connections_died_at_once_is_still_answered() {
         assert_eq!(client.answer().await.text(), "ok");
     }
     drop(upstreams);
+    ended(backend.address, 200).await;
     let mut client = gateway.ask(POST).await;
     let (mut upstream, _) = backend.request().await;
     upstream.send(OK).await;
     assert_eq!(client.answer().await.text(), "ok");
+}
+
+/// Waits until the other side's kernel has confirmed the end of so many connections of this backend.
+async fn ended(backend: SocketAddr, count: usize) {
+    // FIN_WAIT2, and TIME_WAIT when the gateway has noticed.
+    const ENDED: [&str; 2] = ["05", "06"];
+    let local = format!(":{:04X}", backend.port());
+    wait::until("the connections have ended", SOON, async || {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("a table of connections");
+        let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let ended = fields.filter(|of| of[1].ends_with(&local) && ENDED.contains(&of[3])).count();
+        (ended >= count).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
