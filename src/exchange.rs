@@ -1,11 +1,14 @@
 //! The facts about one request so far. Facts only, never handles to parts.
 
+mod caller;
+
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::{ACCEPT, ALLOW};
+pub use caller::{Caller, Spot};
+use http::header::ACCEPT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 
 use crate::refusal::{Blame, Refusal};
@@ -45,8 +48,12 @@ pub struct Exchange {
     pub began: Instant,
     /// Why the gateway answered by itself.
     pub refusal: Option<Refusal>,
-    /// Methods a route takes, when none takes this one.
-    pub allow: Option<HeaderValue>,
+    /// Who sent it, once a guard knows.
+    pub caller: Option<Rc<Caller>>,
+    /// What its answer says, whoever gives it: how much of a limit is left, which pages may read it.
+    pub marks: Vec<(HeaderName, HeaderValue)>,
+    /// What a refusal says beside its code: `Allow`, `WWW-Authenticate`, `Retry-After`.
+    pub hints: Vec<(HeaderName, HeaderValue)>,
     /// What an operator should know of a refusal: what was asked for, or which instance failed how.
     pub cause: Option<String>,
     /// The service and its instance that answered.
@@ -59,6 +66,8 @@ pub struct Exchange {
     pub attempts: u32,
     /// Attempts beyond the first, by reason.
     pub retries: [u8; RetryReason::ALL.len()],
+    /// Counted among those its route bounds in number, and not yet taken off.
+    pub admitted: Cell<bool>,
     /// Counted as under way, and not yet as over.
     pub counted: Cell<bool>,
 }
@@ -95,13 +104,16 @@ impl Exchange {
             may_switch: false,
             began: clock::now(),
             refusal: None,
-            allow: None,
+            caller: None,
+            marks: Vec::new(),
+            hints: Vec::new(),
             cause: None,
             answerer: None,
             json: false,
             stopped: false,
             attempts: 0,
             retries: [0; RetryReason::ALL.len()],
+            admitted: Cell::new(false),
             counted: Cell::new(false),
         }
     }
@@ -116,8 +128,8 @@ impl Exchange {
             let length = response.body().remaining();
             *response.body_mut() = length.map_or(Body::Empty, Body::Declared);
         }
-        if let Some(allow) = self.allow.take() {
-            response.headers_mut().insert(ALLOW, allow);
+        for (name, value) in self.hints.drain(..) {
+            response.headers_mut().append(name, value);
         }
         response
     }

@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::header::ALLOW;
 use http::request::Parts;
 use http::{Method, Response, Version};
 use ipnet::IpNet;
@@ -12,6 +13,7 @@ use ipnet::IpNet;
 use crate::config::model::RouteConfig;
 use crate::exchange::{Client, Ending, Exchange, Fate, wants_json};
 use crate::forward::{self, Call, Local, Service};
+use crate::guard::{self, Desks, Guard};
 use crate::observe::Refusals;
 use crate::observe::numbers::RouteNumbers;
 use crate::refusal::Refusal;
@@ -31,6 +33,8 @@ pub struct Table {
     pub services: Vec<Arc<Service>>,
     /// Numbers of exchanges that found no route.
     pub unrouted: Arc<RouteNumbers>,
+    /// What guards of several routes have in common.
+    pub shared: Arc<guard::Shared>,
     /// Peers that are believed.
     pub trusted: Arc<[IpNet]>,
 }
@@ -44,6 +48,8 @@ pub struct Route {
     pub label: String,
     /// Index into [`Table::services`].
     pub service: usize,
+    /// What it lets in.
+    pub guard: Guard,
     /// What it changes.
     pub rewrite: Rewrite,
     /// Its counters; those of a catalog's routes are shown under one label.
@@ -56,6 +62,7 @@ pub struct Gateway {
     /// What all workers share.
     pub table: Arc<Table>,
     locals: Vec<Rc<Local>>,
+    desks: Rc<Desks>,
     ids: Rc<RefCell<RequestIds>>,
     kept: Rc<Cell<usize>>,
     refusals: Rc<Refusals>,
@@ -87,7 +94,10 @@ pub async fn answer(
     if passed.as_ref().map_or(true, |response| response.body().remaining().is_none()) {
         exchange.json = wants_json(&parts.headers);
     }
-    let response = passed.unwrap_or_else(|refusal| exchange.refuse(refusal));
+    let mut response = passed.unwrap_or_else(|refusal| exchange.refuse(refusal));
+    for (name, value) in exchange.marks.drain(..) {
+        response.headers_mut().insert(name, value);
+    }
     crate::wire::spare::give_map(parts.headers);
     response
 }
@@ -101,6 +111,18 @@ async fn pass(
     exchange.address = gateway.address(client, parts);
     exchange.may_switch = parts.version == Version::HTTP_11 && matches!(body, Body::Empty);
     let (route, which_path) = gateway.find(client, parts, exchange)?;
+    let (guard, desks) = (&route.guard, &*gateway.desks);
+    guard.clients.check(exchange)?;
+    if let Some(answer) = guard.cors.as_ref().and_then(|cors| cors.check(parts, exchange)) {
+        return Ok(answer);
+    }
+    guard.body.check(&body)?;
+    guard.limits.admit(desks, parts, exchange).await?;
+    if let Some(answer) = guard.auth.admit(desks, parts, exchange).await? {
+        return Ok(answer);
+    }
+    guard.caller_limits.admit(desks, parts, exchange).await?;
+    guard.in_flight.enter(exchange)?;
     route.rewrite.request(parts, exchange, client, which_path);
     let local = &gateway.locals[route.service];
     let mut response = forward::send(local, route.call(early), parts, body, exchange).await?;
@@ -115,6 +137,7 @@ impl Gateway {
         let first = Self {
             table: Arc::clone(&table),
             locals: Vec::new(),
+            desks: Rc::new(Desks::new(&table.shared)),
             ids: Rc::default(),
             kept: Rc::default(),
             refusals: Rc::default(),
@@ -127,6 +150,10 @@ impl Gateway {
     pub fn renewed(&self, table: Arc<Table>) -> Self {
         Self {
             locals: self.locals_of(&table),
+            desks: match Arc::ptr_eq(&table.shared, &self.table.shared) {
+                true => Rc::clone(&self.desks),
+                false => Rc::new(Desks::new(&table.shared)),
+            },
             table,
             ids: Rc::clone(&self.ids),
             kept: Rc::clone(&self.kept),
@@ -181,6 +208,9 @@ impl Gateway {
         if !exchange.counted.replace(false) {
             return;
         }
+        if let Some(at) = exchange.route {
+            self.table.routes[at].guard.in_flight.leave(exchange);
+        }
         let numbers =
             exchange.route.map_or(&self.table.unrouted, |at| &self.table.routes[at].numbers);
         numbers.ended(self.worker, exchange, ending);
@@ -218,7 +248,7 @@ impl Gateway {
         let found = match self.table.router.find(&ask) {
             Outcome::Found { target, path } => Ok((*target, path)),
             Outcome::WrongMethod(allow) => {
-                exchange.allow = Some(allow.value());
+                exchange.hints.push((ALLOW, allow.value()));
                 exchange.cause = Some(asked_for(&ask));
                 Err(Refusal::MethodNotAllowed)
             }
@@ -301,6 +331,7 @@ mod tests {
             routes: Vec::new(),
             services: Vec::new(),
             unrouted: Arc::new(RouteNumbers::new(1)),
+            shared: Arc::default(),
             trusted: Arc::new([]),
         };
         Gateway::new(Arc::new(table), 0)

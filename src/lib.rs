@@ -18,6 +18,9 @@ pub mod refusal;
 // Which route.
 pub mod router;
 
+// Who may come in, and how often.
+pub mod guard;
+
 // What changes on the way.
 pub mod rewrite;
 
@@ -29,6 +32,12 @@ pub mod observe;
 
 // Where instances are.
 pub mod registry;
+
+// The control plane's HTTP client.
+pub mod fetch;
+
+// What is kept in files.
+pub mod state;
 
 // From a config to a gateway.
 pub mod assemble;

@@ -18,9 +18,12 @@ fn main() -> ExitCode {
         Command::Routes(flags) => cli::show(Subject::Routes, flags),
         Command::Services(flags) => cli::show(Subject::Services, flags),
         Command::Instances(flags) => cli::show(Subject::Instances, flags),
-        Command::Kinds => {
-            cli::kinds(&[("registry", KINDS.registries), ("balance", KINDS.balancers)])
-        }
+        Command::Kinds => cli::kinds(&[
+            ("registry", KINDS.registries),
+            ("balance", KINDS.balancers),
+            ("auth", KINDS.auths),
+            ("rate_store", KINDS.rate_stores),
+        ]),
         Command::Schema => cli::schema(&KINDS),
     }
 }

@@ -15,16 +15,24 @@ pub const CODE: HeaderName = HeaderName::from_static("x-frontgate-code");
 pub enum Refusal {
     /// Malformed or ambiguous; which rule of which RFC section was broken.
     BadRequest(&'static str),
+    /// No credentials, or none that are good; the exchange knows which could be.
+    Unauthenticated,
+    /// Known but not allowed, or from an address that may not come in.
+    Forbidden,
     /// No route.
     NoRoute,
     /// The route exists for other methods; the exchange knows which.
     MethodNotAllowed,
+    /// The body is longer than the route's `max_body`.
+    BodyTooLarge,
     /// The target is longer than `target_bytes`.
     TargetTooLong,
     /// The head is larger than `header_bytes` or has more than `headers` fields.
     HeadersTooLarge,
     /// The client was too slow with its head or body.
     ClientTimeout,
+    /// Too often; the exchange knows when there is room again.
+    RateLimited,
     /// An Expect other than 100-continue.
     Expectation,
     /// An HTTP version not spoken here.
@@ -52,13 +60,17 @@ pub enum Blame {
 
 impl Refusal {
     /// Every code, in the order of the contract's table; the index of one is [`Refusal::index`].
-    pub const CODES: [&'static str; 12] = [
+    pub const CODES: [&'static str; 16] = [
         "bad_request",
+        "unauthenticated",
+        "forbidden",
         "no_route",
         "method_not_allowed",
+        "body_too_large",
         "target_too_long",
         "headers_too_large",
         "client_timeout",
+        "rate_limited",
         "expectation",
         "version",
         "upstream_error",
@@ -71,17 +83,21 @@ impl Refusal {
     pub fn index(self) -> usize {
         match self {
             Self::BadRequest(_) => 0,
-            Self::NoRoute => 1,
-            Self::MethodNotAllowed => 2,
-            Self::TargetTooLong => 3,
-            Self::HeadersTooLarge => 4,
-            Self::ClientTimeout => 5,
-            Self::Expectation => 6,
-            Self::Version => 7,
-            Self::Upstream => 8,
-            Self::NoInstance => 9,
-            Self::Overloaded => 10,
-            Self::UpstreamTimeout => 11,
+            Self::Unauthenticated => 1,
+            Self::Forbidden => 2,
+            Self::NoRoute => 3,
+            Self::MethodNotAllowed => 4,
+            Self::BodyTooLarge => 5,
+            Self::TargetTooLong => 6,
+            Self::HeadersTooLarge => 7,
+            Self::ClientTimeout => 8,
+            Self::RateLimited => 9,
+            Self::Expectation => 10,
+            Self::Version => 11,
+            Self::Upstream => 12,
+            Self::NoInstance => 13,
+            Self::Overloaded => 14,
+            Self::UpstreamTimeout => 15,
         }
     }
 
@@ -94,11 +110,15 @@ impl Refusal {
     pub fn status(self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::Upstream => StatusCode::BAD_GATEWAY,
@@ -111,8 +131,12 @@ impl Refusal {
     pub fn blame(self) -> Blame {
         match self {
             Self::BadRequest(_)
+            | Self::Unauthenticated
+            | Self::Forbidden
             | Self::NoRoute
             | Self::MethodNotAllowed
+            | Self::BodyTooLarge
+            | Self::RateLimited
             | Self::TargetTooLong
             | Self::HeadersTooLarge
             | Self::ClientTimeout
@@ -154,11 +178,15 @@ impl Refusal {
     pub fn message(self) -> &'static str {
         match self {
             Self::BadRequest(rule) => rule,
+            Self::Unauthenticated => "credentials are missing or not good",
+            Self::Forbidden => "this may not be done from here or by you",
             Self::NoRoute => "no route for this host and path",
             Self::MethodNotAllowed => "this route does not take this method",
+            Self::BodyTooLarge => "the request body is too large",
             Self::TargetTooLong => "the request target is too long",
             Self::HeadersTooLarge => "the request headers are too large or too many",
             Self::ClientTimeout => "the request took too long to arrive",
+            Self::RateLimited => "too many requests: try again later",
             Self::Expectation => "only 100-continue can be expected here",
             Self::Version => "only HTTP/1.1 and HTTP/1.0 are spoken here",
             Self::Upstream => "the service behind this route did not answer properly",
@@ -186,13 +214,17 @@ impl From<Malformed> for Refusal {
 mod tests {
     use super::*;
 
-    const ALL: [Refusal; 12] = [
+    const ALL: [Refusal; 16] = [
         Refusal::BadRequest("because"),
+        Refusal::Unauthenticated,
+        Refusal::Forbidden,
         Refusal::NoRoute,
         Refusal::MethodNotAllowed,
+        Refusal::BodyTooLarge,
         Refusal::TargetTooLong,
         Refusal::HeadersTooLarge,
         Refusal::ClientTimeout,
+        Refusal::RateLimited,
         Refusal::Expectation,
         Refusal::Version,
         Refusal::Upstream,

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use frontgate::assemble::{self, World};
+use frontgate::assemble::{self, Parts, World};
 use frontgate::config;
 use frontgate::exchange::{Client, Ending, Exchange, Fate};
 use frontgate::listen::{self, Share, Traffic};
@@ -94,7 +94,7 @@ fn serve(config: &str) -> Running {
     let _entered = control.enter();
     let bound = listen::bind(0, &config.listeners[0], 1).unwrap();
     let address = bound.listener.address;
-    let world = World::new(config, Vec::new(), vec![("web".into(), address)]).unwrap();
+    let world = World::new(config, Parts::default(), vec![("web".into(), address)]).unwrap();
     let share = Share {
         table: world.table.subscribe(),
         phase: world.phase.subscribe(),

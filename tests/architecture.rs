@@ -110,7 +110,7 @@ fn some_crates_stay_in_their_places() {
         ("registry/consul.rs", "use serde_json::Value;"),
         ("guard/auth/jwt.rs", "use serde::Deserialize;"),
         ("listen/tls.rs", "use std::fs;"),
-        ("registry/snapshot.rs", "use tokio::fs;"),
+        ("state.rs", "use std::fs;"),
         ("cli/run.rs", "use std::env;"),
     ];
     assert_eq!(breaches(&fine), [""; 0]);

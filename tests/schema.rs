@@ -7,7 +7,7 @@ use frontgate::assemble::KINDS;
 use frontgate::config::model::RouteConfig;
 use frontgate::config::{self, Config, Key, schema};
 
-const TABLES: [(&str, &[Key]); 9] = [
+const TABLES: [(&str, &[Key]); 10] = [
     ("main", schema::TOP),
     ("listen", schema::LISTEN),
     ("admin", schema::ADMIN),
@@ -17,6 +17,7 @@ const TABLES: [(&str, &[Key]); 9] = [
     ("service", schema::SERVICE),
     ("endpoint", schema::ENDPOINT),
     ("route", schema::ROUTE),
+    ("rate", schema::RATE),
 ];
 
 #[test]

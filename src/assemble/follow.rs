@@ -40,6 +40,7 @@ impl World {
             tasks: JoinSet::new(),
             retired: Vec::new(),
         }));
+        self.table.borrow().shared.start();
         lock(&state).watch_services(self);
         let mut catalogs = JoinSet::new();
         for (at, catalog) in self.config.catalogs.iter().enumerate() {
@@ -77,7 +78,7 @@ impl Following {
         }
         let known = std::mem::replace(&mut self.names[at], services.to_vec());
         let before = Arc::clone(&world.table.borrow());
-        match table::build(&world.config, &self.names, Some(&before)) {
+        match table::build(&world.config, &self.names, &before.shared, Some(&before)) {
             Ok(table) => {
                 let catalog = &world.config.catalogs[at].name;
                 let news = services.iter().filter(|name| !known.contains(name));

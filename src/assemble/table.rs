@@ -10,6 +10,7 @@ use crate::config::{Loaded, Problems};
 use crate::forward::Service;
 use crate::forward::service::Source;
 use crate::gateway::{Route, Table};
+use crate::guard::{self, Guard};
 use crate::observe::numbers::RouteNumbers;
 use crate::rewrite::Rewrite;
 use crate::router::{Conflict, Entry, Router};
@@ -27,6 +28,7 @@ struct Planned {
 pub(super) fn build(
     config: &Config,
     names: &[Vec<String>],
+    shared: &Arc<guard::Shared>,
     before: Option<&Table>,
 ) -> Result<Table, String> {
     let mut routes: Vec<Planned> = config
@@ -52,6 +54,11 @@ pub(super) fn build(
         .map(|(at, service)| (service.config.name.clone(), at))
         .collect();
     let numbers = numbers(&routes, config.workers, before);
+    let guards: HashMap<_, _> = before
+        .into_iter()
+        .flat_map(|table| &table.routes)
+        .map(|route| (route.config.name.as_str(), &route.guard))
+        .collect();
     let (router, _) =
         Router::build(routes.iter().enumerate().map(|(at, r)| entry(&r.config, at)).collect());
     let routes = routes.into_iter().map(|planned| {
@@ -59,6 +66,11 @@ pub(super) fn build(
         let service =
             service.ok_or_else(|| format!("service {:?} is not there", planned.config.service))?;
         Ok(Arc::new(Route {
+            guard: Guard::new(
+                &planned.config.guard,
+                shared,
+                guards.get(planned.config.name.as_str()).copied(),
+            ),
             rewrite: Rewrite::new(&planned.config)?,
             numbers: Arc::clone(&numbers[&planned.config.name]),
             service: *service,
@@ -74,6 +86,7 @@ pub(super) fn build(
             || Arc::new(RouteNumbers::new(config.workers)),
             |b| Arc::clone(&b.unrouted),
         ),
+        shared: Arc::clone(shared),
         trusted: config.trusted_proxies.clone().into(),
     })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{DemoFlags, LogFlags, check, complain, run, say};
-use crate::assemble;
+use crate::assemble::{self, Parts};
 use crate::config::model::{Endpoint, HostPort, Scheme};
 use crate::config::{self, Error, KindInfo, Kinds, Problems};
 use crate::demo::{Backend, Sample};
@@ -47,9 +47,8 @@ pub fn run(flags: &DemoFlags, logging: &LogFlags) -> ExitCode {
     };
     let registry = Arc::new(Fixed::default());
     let registries: Vec<Arc<dyn Registry>> = vec![Arc::clone(&registry) as Arc<dyn Registry>];
-    run::serve(loaded, registries, logging, move |listening| {
-        backends(registry, try_this(listening))
-    })
+    let parts = Parts { registries, ..Parts::default() };
+    run::serve(loaded, parts, logging, move |listening| backends(registry, try_this(listening)))
 }
 
 fn text(flags: &DemoFlags) -> String {

@@ -12,12 +12,12 @@ use tokio::sync::oneshot;
 
 use super::{check, complain, log};
 use crate::admin;
-use crate::assemble::{self, Phase, World};
+use crate::assemble::{self, Parts, Phase, World};
 use crate::config::model::{AdminConfig, HostPort, RegistrationConfig};
 use crate::config::{Config, Loaded};
 use crate::listen::{self, Bound, Share, Traffic, Workers};
 use crate::observe;
-use crate::registry::{Liveness, Registered, Registration, Registry};
+use crate::registry::{Liveness, Registered, Registration};
 
 /// Threads of the control plane: it waits most of the time, and must not take the workers' cores.
 const CONTROL_THREADS: usize = 2;
@@ -35,11 +35,11 @@ pub fn run(flags: &super::ConfigFlag, logging: &super::LogFlags) -> ExitCode {
         Err(error) => return check::report(&error),
     };
     check::warn(&loaded);
-    let registries = match assemble::registries(&loaded.config) {
-        Ok(registries) => registries,
+    let parts = match assemble::parts(&loaded.config) {
+        Ok(parts) => parts,
         Err(problems) => return check::report(&crate::config::Error::Wrong(problems)),
     };
-    serve(loaded, registries, logging, |_| std::future::ready(()))
+    serve(loaded, parts, logging, |_| std::future::ready(()))
 }
 
 /// Where the process listens, once it does: not what was written when that is port 0.
@@ -51,10 +51,10 @@ pub struct Listening {
     pub admin: Option<SocketAddr>,
 }
 
-/// Serves a checked configuration with these registries, and `beside` it what goes on in the control plane as long.
+/// Serves a checked configuration with these parts, and `beside` it what goes on in the control plane as long.
 pub fn serve<F: Future<Output = ()> + Send + 'static>(
     loaded: Loaded,
-    registries: Vec<Arc<dyn Registry>>,
+    parts: Parts,
     logging: &super::LogFlags,
     beside: impl FnOnce(&Listening) -> F,
 ) -> ExitCode {
@@ -63,7 +63,7 @@ pub fn serve<F: Future<Output = ()> + Send + 'static>(
     });
     let served = started.and_then(|control| {
         raise_file_limit();
-        let served = control.block_on(live(loaded.config, registries, beside));
+        let served = control.block_on(live(loaded.config, parts, beside));
         control.shutdown_timeout(LAST);
         served
     });
@@ -86,7 +86,7 @@ fn control_plane() -> io::Result<tokio::runtime::Runtime> {
 
 async fn live<F: Future<Output = ()> + Send + 'static>(
     config: Config,
-    registries: Vec<Arc<dyn Registry>>,
+    parts: Parts,
     beside: impl FnOnce(&Listening) -> F,
 ) -> Result<(), String> {
     ignore_hangup().map_err(|error| format!("signals cannot be received: {error}"))?;
@@ -105,7 +105,7 @@ async fn live<F: Future<Output = ()> + Send + 'static>(
     };
     // Before anything counts: what is counted earlier is lost.
     observe::install();
-    let world = Arc::new(World::new(config, registries, listeners)?);
+    let world = Arc::new(World::new(config, parts, listeners)?);
     let followed = world.follow();
     let workers = start(&world, bound)?;
     listening.say();

@@ -18,6 +18,8 @@ const KINDS: Kinds<'_> = Kinds {
         check: None,
         names_only: false,
     }],
+    auths: &[],
+    rate_stores: &[],
 };
 
 #[test]

@@ -14,7 +14,7 @@ use super::problem::{Problems, suggest};
 use super::source::Place;
 use super::table::Table;
 use super::tree::{Entry, Node, Value};
-use super::{listeners, registries, routes, schema, services};
+use super::{guards, listeners, registries, routes, schema, services};
 
 /// What tables may refer to.
 pub(super) struct Scope<'a> {
@@ -25,6 +25,10 @@ pub(super) struct Scope<'a> {
     pub(super) registries: Vec<String>,
     /// By name: those whose table is good enough to tell.
     pub(super) registry_kinds: Vec<(String, KindInfo)>,
+    /// By name, also those whose table is wrong.
+    pub(super) auths: Vec<String>,
+    /// By name, also those whose table is wrong.
+    pub(super) rate_stores: Vec<String>,
     pub(super) route_defaults: Option<&'a Node>,
     pub(super) service_defaults: Option<&'a Node>,
 }
@@ -100,16 +104,21 @@ pub(super) fn check(
         listeners: names(main, "listen"),
         registries: names(main, "registry"),
         registry_kinds: registries::kinds(&config.registries, kinds),
+        auths: files.all().flat_map(|file| names(file, "auth")).collect(),
+        rate_stores: names(main, "rate_store"),
         route_defaults: defaults(main, "route", &routes::NOT_INHERITED, problems),
         service_defaults: defaults(main, "service", &services::NOT_INHERITED, problems),
     };
     reject_other_tables(files, problems);
+    config.auths = guards::auths(&tables(files, "auth", problems), kinds, problems);
+    config.rate_stores = guards::rate_stores(main, kinds, problems);
     let mut services =
         services::services(&tables(files, "service", problems), &scope, problems, warnings);
     let mut places = Vec::new();
     for node in route_nodes(files, problems) {
         if let Some(route) = routes::route(node, &scope, problems) {
             services::named_by_route(&mut services, &route, &scope, problems);
+            guards::opened(node, &route, &scope, warnings);
             config.routes.push(Arc::new(route.config));
             places.push(route.place);
         }
@@ -137,12 +146,14 @@ fn top_level(top: &mut Table<'_>) -> Config {
         drain_delay: top.duration("drain_delay").unwrap_or_default(),
         state_dir: state_dir(top),
         log: log(top),
-        trusted_proxies: trusted_proxies(top),
+        trusted_proxies: networks(top, "trusted_proxies"),
         listeners: Vec::new(),
         admin: None,
         registries: Vec::new(),
         catalogs: Vec::new(),
         registrations: Vec::new(),
+        auths: Vec::new(),
+        rate_stores: Vec::new(),
         services: Vec::new(),
         routes: Vec::new(),
     }
@@ -216,14 +227,15 @@ pub fn check_level(text: &str) -> Result<(), Option<String>> {
     Ok(())
 }
 
-fn trusted_proxies(top: &mut Table<'_>) -> Vec<IpNet> {
+/// A list of networks and addresses.
+pub(super) fn networks(table: &mut Table<'_>, key: &str) -> Vec<IpNet> {
     let mut nets = Vec::new();
-    for (text, place) in top.spots("trusted_proxies").unwrap_or_default() {
+    for (text, place) in table.spots(key).unwrap_or_default() {
         match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
             Ok(net) => nets.push(net),
             Err(_) => {
                 let hint = "like \"10.0.0.0/8\", \"fd00::/8\" or \"192.0.2.7\"";
-                top.problem_at(&place, "not a network and not an address", hint);
+                table.problem_at(&place, "not a network and not an address", hint);
             }
         }
     }
@@ -277,7 +289,7 @@ fn names(main: &Node, key: &str) -> Vec<String> {
 fn tables<'a>(files: &'a Files, key: &str, problems: &mut Problems) -> Vec<&'a Entry> {
     let mut seen: HashMap<&str, &Entry> = HashMap::new();
     let mut all = Vec::new();
-    for node in std::iter::once(&files.main).chain(&files.routes) {
+    for node in files.all() {
         for entry in named(node, key, problems) {
             if let Some(first) = seen.get(entry.key.as_str()) {
                 let message =
@@ -294,7 +306,7 @@ fn tables<'a>(files: &'a Files, key: &str, problems: &mut Problems) -> Vec<&'a E
 
 fn route_nodes<'a>(files: &'a Files, problems: &mut Problems) -> Vec<&'a Node> {
     let mut all = Vec::new();
-    for node in std::iter::once(&files.main).chain(&files.routes) {
+    for node in files.all() {
         let Some(entry) = node.entry("route") else { continue };
         let Value::List(list) = &entry.value.value else {
             let message = format!("`route` must be a list of tables, not {}", entry.value.what());
@@ -313,15 +325,15 @@ fn route_nodes<'a>(files: &'a Files, problems: &mut Problems) -> Vec<&'a Node> {
     all
 }
 
-/// A route file holds routes and services, and nothing that is the whole gateway's.
+/// A route file holds routes, services and ways to tell who calls, and nothing that is the whole gateway's.
 fn reject_other_tables(files: &Files, problems: &mut Problems) {
     for entry in files.routes.iter().flat_map(|file| file.entries().unwrap_or_default()) {
-        if entry.key != "route" && entry.key != "service" {
+        if !["route", "service", "auth"].contains(&entry.key.as_str()) {
             let message = format!("`{}` does not stand in a route file", entry.key);
             let hint = if schema::TOP.iter().any(|key| key.name == entry.key) {
                 Some("it stands in the main file".to_owned())
             } else {
-                suggest(&entry.key, ["route", "service"])
+                suggest(&entry.key, ["route", "service", "auth"])
             };
             problems.push(&entry.place, message, hint);
         }

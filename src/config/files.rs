@@ -16,6 +16,13 @@ pub(super) struct Files {
     pub(super) routes: Vec<Node>,
 }
 
+impl Files {
+    /// The main one first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Node> {
+        std::iter::once(&self.main).chain(&self.routes)
+    }
+}
+
 /// Reads the main file's text and what its `routes` names. None when a file is not TOML: what the others then seem to
 /// miss may well stand in it.
 pub(super) fn read(

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::path::Path;
 
-use super::problem::Problems;
+use super::problem::{Problems, suggest};
 use super::schema;
 use super::source::Place;
 use super::table::Table;
-use super::tree::{self, Node};
+use super::tree::{self, Entry, Node};
 
 /// One entry of a part's `const KINDS` table.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +70,16 @@ pub struct Kinds<'a> {
     pub registries: &'a [KindInfo],
     /// `service.<name>.balance`.
     pub balancers: &'a [KindInfo],
+    /// `auth.<name>.kind`.
+    pub auths: &'a [KindInfo],
+    /// `rate_store.<name>.kind`.
+    pub rate_stores: &'a [KindInfo],
+}
+
+impl Kinds<'_> {
+    /// None of any part.
+    pub const NONE: Kinds<'static> =
+        Kinds { registries: &[], balancers: &[], auths: &[], rate_stores: &[] };
 }
 
 /// A key that a table may hold.
@@ -78,7 +88,7 @@ pub struct Key {
     /// As written; a key of a table inside is `table.key`.
     pub name: &'static str,
     /// What a value looks like: `string`, `boolean`, `integer`, `duration`, `size`, `secret`, `path`,
-    /// `list of strings`, or words for people.
+    /// `list of strings`, `table of secrets`, or words for people.
     pub shape: &'static str,
     /// As it would be written; empty when there is none.
     pub default: &'static str,
@@ -111,6 +121,8 @@ pub struct Section {
     node: Node,
     /// Of the keys with the shape `secret`: what they stood for when the file was read.
     secrets: Vec<(&'static str, Option<super::Secret>)>,
+    /// The same of those with the shape `table of secrets`.
+    tables: Vec<Option<Vec<(String, super::Secret)>>>,
 }
 
 impl Section {
@@ -128,6 +140,7 @@ impl Section {
             keys: kind.keys,
             node: node.clone(),
             secrets: Vec::new(),
+            tables: Vec::new(),
         };
         let mut table = section.read(problems);
         let mut secrets = Vec::new();
@@ -136,14 +149,20 @@ impl Section {
                 secrets.push((key.name, table.secret(key.name)));
             }
         }
+        let of_secrets = kind.keys.iter().filter(|key| key.shape == "table of secrets");
+        // Its problems are reported by who checks the section.
+        let mut unreported = Problems::new();
+        let mut table = section.read(&mut unreported);
+        let tables = of_secrets.map(|key| table.secrets(key.name)).collect();
         section.secrets = secrets;
+        section.tables = tables;
         section
     }
 
     /// A section of this kind from the text of its table, for tests and for parts made by the program itself.
     pub fn from_toml(name: &str, kind: &KindInfo, text: &str) -> Result<Self, Problems> {
         let mut problems = Problems::new();
-        let kinds = Kinds { registries: &[*kind], balancers: &[] };
+        let kinds = Kinds { registries: &[*kind], ..Kinds::NONE };
         let secrets = schema::secret_names(&kinds);
         let reader = tree::Reader { folder: Path::new(""), secrets: &secrets };
         let node = tree::parse(Path::new(name), text.to_owned(), reader, &mut problems);
@@ -179,6 +198,42 @@ impl Section {
 
 /// Keys of every registry's table that are not its kind's.
 pub(super) const COMMON: [&str; 2] = ["kind", "required"];
+/// Keys of every other table with a kind that are not its kind's.
+pub(super) const KIND_ONLY: [&str; 1] = ["kind"];
+
+/// Reads `[<part>.<name>]` whose `kind` is one of these; `common` are its keys that are not the kind's.
+pub(super) fn section(
+    (part, kinds): (&str, &[KindInfo]),
+    entry: &Entry,
+    common: &[&'static str],
+    problems: &mut Problems,
+) -> Option<Section> {
+    let title = format!("[{part}.{}]", entry.key);
+    let mut table = Table::new(title.clone(), schema::OF_KIND, vec![&entry.value], problems);
+    let known = || kinds.iter().map(|kind| kind.name);
+    if !table.has("kind") {
+        let hint = if known().any(|kind| kind == entry.key) {
+            Some(format!("kind = \"{}\"", entry.key))
+        } else {
+            suggest(&entry.key, known())
+        };
+        table.problem("kind", format!("{title} needs `kind`"), hint);
+    }
+    let (kind, place) = table.spot("kind")?;
+    let Some(kind) = kinds.iter().find(|known| known.name == kind) else {
+        let message = format!("no {part} is of the kind `{kind}`");
+        table.problem_at(&place, message, suggest(&kind, known()));
+        return None;
+    };
+    let section = Section::new(&entry.key, kind, title, &entry.value, problems);
+    let mut table = section.read(problems);
+    table.reject_unknown(common);
+    match kind.check {
+        Some(check) => check(&mut table),
+        None => table.check_shapes(),
+    }
+    Some(section)
+}
 
 impl PartialEq for Section {
     fn eq(&self, other: &Self) -> bool {
@@ -186,6 +241,7 @@ impl PartialEq for Section {
             && self.kind == other.kind
             && self.node == other.node
             && self.secrets == other.secrets
+            && self.tables == other.tables
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod check;
 mod files;
+mod guards;
 mod headers;
 mod listeners;
 mod lookup;

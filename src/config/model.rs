@@ -2,9 +2,14 @@
 //!
 //! Every default of the gateway is a constant or a `Default` here and nowhere else.
 
+mod guard;
 mod policy;
 mod route;
 
+pub use guard::{
+    AuthConfig, CorsConfig, CorsHeaders, GuardConfig, OriginPattern, Rate, RateConfig, RateKey,
+    RateMode, RateStoreConfig,
+};
 pub use policy::{LossGuard, Share, StaleConfig};
 pub use route::{
     Condition, HeaderEdits, HostPattern, PathPattern, PathRewrite, RouteConfig, Segment,
@@ -45,6 +50,10 @@ pub struct Config {
     pub catalogs: Vec<CatalogConfig>,
     /// In file order.
     pub registrations: Vec<RegistrationConfig>,
+    /// In the order they were read.
+    pub auths: Vec<AuthConfig>,
+    /// In file order.
+    pub rate_stores: Vec<RateStoreConfig>,
     /// Every service that has a table or is named by a route; by name.
     pub services: Vec<Arc<ServiceConfig>>,
     /// In the order they were read.

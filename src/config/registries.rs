@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::check::{Scope, named};
-use super::kind::{COMMON, KindInfo, Kinds, Section};
+use super::kind::{COMMON, KindInfo, Kinds, section};
 use super::model::{CatalogConfig, HostPort, PathPattern, RegistrationConfig, RegistryConfig};
-use super::problem::{Problems, suggest};
+use super::problem::Problems;
 use super::table::Table;
 use super::tree::{Entry, Node};
 use super::{paths, routes, schema, services};
@@ -32,30 +32,9 @@ pub(super) fn kinds(registries: &[RegistryConfig], kinds: &Kinds<'_>) -> Vec<(St
 
 fn registry(entry: &Entry, kinds: &Kinds<'_>, problems: &mut Problems) -> Option<RegistryConfig> {
     let title = format!("[registry.{}]", entry.key);
-    let mut table = Table::new(title.clone(), schema::REGISTRY, vec![&entry.value], problems);
+    let mut table = Table::new(title, schema::REGISTRY, vec![&entry.value], problems);
     let required = table.flag("required").unwrap_or(true);
-    let known = || kinds.registries.iter().map(|kind| kind.name);
-    if !table.has("kind") {
-        let hint = if known().any(|kind| kind == entry.key) {
-            Some(format!("kind = \"{}\"", entry.key))
-        } else {
-            suggest(&entry.key, known())
-        };
-        table.problem("kind", format!("{title} needs `kind`"), hint);
-    }
-    let (kind, place) = table.spot("kind")?;
-    let Some(kind) = kinds.registries.iter().find(|known| known.name == kind) else {
-        let message = format!("no registry is of the kind `{kind}`");
-        table.problem_at(&place, message, suggest(&kind, known()));
-        return None;
-    };
-    let section = Section::new(&entry.key, kind, title, &entry.value, problems);
-    let mut table = section.read(problems);
-    table.reject_unknown(&COMMON);
-    match kind.check {
-        Some(check) => check(&mut table),
-        None => table.check_shapes(),
-    }
+    let section = section(("registry", kinds.registries), entry, &COMMON, problems)?;
     Some(RegistryConfig { name: entry.key.clone(), required, section })
 }
 

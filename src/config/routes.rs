@@ -8,7 +8,7 @@ use super::problem::{Problems, suggest};
 use super::source::Place;
 use super::table::Table;
 use super::tree::{Node, Value};
-use super::{headers, paths, schema};
+use super::{guards, headers, paths, schema};
 
 /// What every route says for itself.
 pub(super) const NOT_INHERITED: [&str; 4] = ["name", "path", "hosts", "service"];
@@ -83,6 +83,7 @@ fn plain() -> RouteConfig {
         timeout: ROUTE_TIMEOUT,
         idle_timeout: ROUTE_IDLE_TIMEOUT,
         upgrade: vec!["websocket".to_owned()],
+        guard: super::model::GuardConfig::default(),
         request_headers: super::model::HeaderEdits::default(),
         response_headers: super::model::HeaderEdits::default(),
     }
@@ -101,6 +102,7 @@ fn settings(table: &mut Table<'_>, scope: &Scope<'_>) -> RouteConfig {
         timeout: table.duration("timeout").unwrap_or(plain.timeout),
         idle_timeout: table.duration("idle_timeout").unwrap_or(plain.idle_timeout),
         upgrade: upgrade(table).unwrap_or(plain.upgrade),
+        guard: guards::guard(table, scope),
         request_headers: headers::edits(table, "request_headers"),
         response_headers: headers::edits(table, "response_headers"),
         ..plain

@@ -52,6 +52,8 @@ pub const TOP: &[Key] = &[
     Key::new("registry", "tables by name", "", "where instances are found"),
     Key::new("catalog", "tables by name", "", "routes by service name, without a route each"),
     Key::new("register", "tables by name", "", "the gateway registers itself"),
+    Key::new("auth", "tables by name", "", "ways to tell who a caller is"),
+    Key::new("rate_store", "tables by name", "", "where several gateways count together"),
     Key::new("defaults.route", "table", "", "any route key but name, path, hosts, service"),
     Key::new("defaults.service", "table", "", "any service key but name, endpoints"),
     Key::new("service", "tables by name", "", "what stands behind routes"),
@@ -232,6 +234,33 @@ pub const ROUTE: &[Key] = &[
         "[\"websocket\"]",
         "protocols that may be switched to; false = none",
     ),
+    Key::new("auth", "list of strings", "[]", "names of [auth.…], any of which lets in"),
+    Key::new("rate_limit", "list of tables", "[]", "all of which must have room"),
+    Key::new("in_flight", "integer", "", "concurrent exchanges; default: unlimited"),
+    Key::new("max_body", "size", "", "of a request; default: unlimited"),
+    Key::new("allow", "list of strings", "[]", "networks that may come in; default: all"),
+    Key::new("deny", "list of strings", "[]", "networks that may not"),
+    Key::new(
+        "cors.origins",
+        "list of strings",
+        "",
+        "https://app.example.com · https://*.example.com · *",
+    ),
+    Key::new("cors.methods", "list of strings", "", "default: what the route takes"),
+    Key::new(
+        "cors.headers",
+        "list of strings",
+        "",
+        "request headers a page may send; * = any; default: none",
+    ),
+    Key::new("cors.expose", "list of strings", "", "answer headers a page may read; default: none"),
+    Key::new(
+        "cors.credentials",
+        "boolean",
+        "",
+        "whether cookies go along, never with origin *; default: false",
+    ),
+    Key::new("cors.max_age", "duration", "", "how long a browser remembers; default: its own"),
     Key::new("request_headers.set", "table of strings", "{}", "names that get this one value"),
     Key::new("request_headers.add", "table of strings", "{}", "values beside those there are"),
     Key::new("request_headers.remove", "list of strings", "[]", "names that go"),
@@ -245,6 +274,25 @@ pub const SPLIT: &[Key] = &[
     Key::new("service", "string", "", "its name"),
     Key::new("weight", "integer", "1", "its share"),
 ];
+
+/// An entry of a route's `rate_limit`.
+pub const RATE: &[Key] = &[
+    Key::new("rate", "rate", "", "like \"100/s\", \"600/m\""),
+    Key::new("burst", "integer", "", "how many at once; default: the rate's count"),
+    Key::new(
+        "key",
+        "string or list of strings",
+        "\"route\"",
+        "route · client_ip · host · header:x · cookie:x · claim:sub",
+    ),
+    Key::new("mode", "string", "\"reject\"", "reject · delay"),
+    Key::new("max_wait", "duration", "\"1s\"", "of mode delay: how long one waits"),
+    Key::new("max_queue", "integer", "1000", "of mode delay: how many wait"),
+    Key::new("store", "string", "\"local\"", "or the name of a [rate_store.…]"),
+];
+
+/// `[auth.<name>]` and `[rate_store.<name>]`, whatever their kind.
+pub const OF_KIND: &[Key] = &[Key::new("kind", "string", "", "what it is")];
 
 /// Every key of every table with its default, as TOML: what has a default stands as a setting, the rest as comments.
 pub fn print(kinds: &Kinds<'_>) -> String {
@@ -264,6 +312,12 @@ pub fn print(kinds: &Kinds<'_>) -> String {
         let header = format!("[registry.{0}]\n# kind = \"{0}\"", kind.name);
         table(&header, &format!("{}.", kind.about), &known, "# ");
     }
+    for (part, kinds) in [("auth", kinds.auths), ("rate_store", kinds.rate_stores)] {
+        for kind in kinds {
+            let header = format!("[{part}.{0}]\n# kind = \"{0}\"", kind.name);
+            table(&header, &format!("{}.", kind.about), &all(kind.keys), "# ");
+        }
+    }
     table("[catalog.all]", "Routes by service name.", &all(CATALOG), "# ");
     table("[register.self]", "The gateway registers itself.", &all(REGISTER), "# ");
     table(
@@ -273,6 +327,7 @@ pub fn print(kinds: &Kinds<'_>) -> String {
         "# ",
     );
     table("[[route]]", "What happens to which requests; also [defaults.route].", &all(ROUTE), "# ");
+    table("rate_limit = [{ … }]", "An entry of a route's `rate_limit`.", &all(RATE), "# ");
     if !kinds.balancers.is_empty() {
         text.push_str("\n# Balancers:\n");
     }
@@ -305,12 +360,13 @@ fn keys(text: &mut String, keys: &[&Key], off: &str) {
 
 /// The names of all keys whose values are never shown.
 pub(super) fn secret_names(kinds: &Kinds<'_>) -> Vec<&'static str> {
-    let kinds = kinds.registries.iter().chain(kinds.balancers).flat_map(|kind| kind.keys);
+    let parts = [kinds.registries, kinds.balancers, kinds.auths, kinds.rate_stores];
+    let kinds = parts.into_iter().flatten().flat_map(|kind| kind.keys);
     let mut names: Vec<&str> = [ADMIN, TOP]
         .into_iter()
         .flatten()
         .chain(kinds)
-        .filter(|key| key.shape == "secret")
+        .filter(|key| matches!(key.shape, "secret" | "table of secrets"))
         .map(|key| key.name.rsplit('.').next().unwrap_or(key.name))
         .chain(["password", "secret"])
         .collect();

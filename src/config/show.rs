@@ -4,12 +4,13 @@ use serde_json::{Map, Value, json};
 
 use super::kind::Section;
 use super::model::{
-    CatalogConfig, Condition, Config, Endpoint, Found, HeaderEdits, HostPattern, ListenerConfig,
-    LogFormat, LogTarget, Lookup, PathPattern, PathRewrite, RegistrationConfig, RouteConfig,
+    CatalogConfig, Condition, Config, CorsConfig, CorsHeaders, Endpoint, Found, GuardConfig,
+    HeaderEdits, HostPattern, ListenerConfig, LogFormat, LogTarget, Lookup, OriginPattern,
+    PathPattern, PathRewrite, RateConfig, RateKey, RateMode, RegistrationConfig, RouteConfig,
     Segment, ServiceConfig,
 };
 use super::tree::{self, Node};
-use super::units::{show_duration, show_share, show_size};
+use super::units::{show_duration, show_rate, show_share, show_size};
 
 /// What stands for a secret.
 const HIDDEN: &str = "***";
@@ -38,6 +39,8 @@ pub fn show(config: &Config) -> Value {
             shown.insert("required".to_owned(), r.required.into());
             (&r.name, Value::Object(shown))
         }),
+        "auth": by_name(&config.auths, |a| (&a.name, Value::Object(section(&a.section)))),
+        "rate_store": by_name(&config.rate_stores, |s| (&s.name, Value::Object(section(&s.section)))),
         "catalog": by_name(&config.catalogs, |c| (&c.name, catalog(c, registry(c.registry)))),
         "register": by_name(&config.registrations, |r| (&r.table, registration(r, registry(r.registry)))),
         "service": by_name(&config.services, |s| (&s.name, service(s, &registry))),
@@ -74,8 +77,13 @@ fn listener(listener: &ListenerConfig) -> Value {
 
 /// As written: what a kind makes of the rest only the kind knows.
 fn section(section: &Section) -> Map<String, Value> {
-    let secret =
-        |path: &str| section.keys().iter().any(|key| key.name == path && key.shape == "secret");
+    let secret = |path: &str| {
+        section.keys().iter().any(|key| match key.shape {
+            "secret" => key.name == path,
+            "table of secrets" => path.split_once('.').is_some_and(|(table, _)| table == key.name),
+            _ => false,
+        })
+    };
     let mut shown = entries(section.node(), "", &secret);
     shown.insert("kind".to_owned(), section.kind.as_str().into());
     shown
@@ -199,10 +207,75 @@ fn route(route: &RouteConfig, config: &Config) -> Value {
         "request_headers": edits(&route.request_headers),
         "response_headers": edits(&route.response_headers),
     });
+    guard(&mut shown, &route.guard);
     if let PathRewrite::Template(template) = &route.path {
         shown["rewrite"] = template.as_str().into();
     }
     shown
+}
+
+/// What is not written is not shown: the guards of a route stand out that way.
+fn guard(shown: &mut Value, guard: &GuardConfig) {
+    let nets = |nets: &[ipnet::IpNet]| -> Value { nets.iter().map(ToString::to_string).collect() };
+    shown["auth"] = guard.auth.as_slice().into();
+    shown["rate_limit"] = guard.rates.iter().map(rate).collect();
+    shown["allow"] = nets(&guard.allow);
+    shown["deny"] = nets(&guard.deny);
+    if let Some(bytes) = guard.max_body {
+        shown["max_body"] = show_size(bytes as usize).into();
+    }
+    if let Some(most) = guard.in_flight {
+        shown["in_flight"] = most.into();
+    }
+    if let Some(policy) = &guard.cors {
+        shown["cors"] = cors(policy);
+    }
+}
+
+fn rate(limit: &RateConfig) -> Value {
+    let key = |key: &RateKey| match key {
+        RateKey::Route => "route".to_owned(),
+        RateKey::ClientIp => "client_ip".to_owned(),
+        RateKey::Host => "host".to_owned(),
+        RateKey::Header(name) => format!("header:{name}"),
+        RateKey::Claim(name) => format!("claim:{name}"),
+        RateKey::Cookie(name) => format!("cookie:{name}"),
+    };
+    let mut shown = json!({
+        "rate": show_rate(limit.rate),
+        "burst": limit.burst,
+        "key": limit.keys.iter().map(key).collect::<Vec<_>>(),
+        "mode": "reject",
+        "store": limit.store.as_deref().unwrap_or("local"),
+    });
+    if let RateMode::Delay { max_wait, max_queue } = limit.mode {
+        shown["mode"] = "delay".into();
+        shown["max_wait"] = show_duration(max_wait).into();
+        shown["max_queue"] = max_queue.into();
+    }
+    shown
+}
+
+fn cors(cors: &CorsConfig) -> Value {
+    let origin = |origin: &OriginPattern| match origin {
+        OriginPattern::Any => "*".to_owned(),
+        OriginPattern::Exact(text) => text.clone(),
+        OriginPattern::Subdomains { before, behind } => format!("{before}*{behind}"),
+    };
+    let names = |names: &[http::HeaderName]| -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    };
+    json!({
+        "origins": cors.origins.iter().map(origin).collect::<Vec<_>>(),
+        "methods": cors.methods.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "headers": match &cors.headers {
+            CorsHeaders::Any => vec!["*".to_owned()],
+            CorsHeaders::These(list) => names(list),
+        },
+        "expose": names(&cors.expose),
+        "credentials": cors.credentials,
+        "max_age": cors.max_age.map(show_duration),
+    })
 }
 
 /// A path as it is written.

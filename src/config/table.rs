@@ -1,9 +1,9 @@
 //! A table's typed reader: each getter pushes a problem for what it cannot read, and goes on.
 
 mod policy;
+mod secret;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use policy::Policy;
@@ -12,7 +12,7 @@ use super::kind::Key;
 use super::problem::{Hint, Problems, nearest, suggest};
 use super::secret::{Secret, variable};
 use super::source::Place;
-use super::tree::{Entry, Node, Value};
+use super::tree::{Node, Value};
 use super::{files, units};
 
 /// A table that is being read, over the tables whose keys it inherits.
@@ -136,63 +136,18 @@ impl<'a> Table<'a> {
         Some(spots)
     }
 
-    /// A string, `{ env = "NAME" }` or `{ file = "path" }`, read at once.
-    pub fn secret(&mut self, key: &str) -> Option<Secret> {
-        if let Some((_, secret)) = self.secrets.iter().find(|(name, _)| *name == key) {
-            return secret.clone();
-        }
-        let node = self.find(key)?;
-        let expected = "a string, { env = \"NAME\" } or { file = \"path\" }";
-        match (node.text(), node.entries()) {
-            (Some(""), _) => {
-                self.problem(key, format!("`{}` is empty", self.full(key)), None);
-                None
-            }
-            (Some(text), _) => Some(Secret::new(text.to_owned())),
-            (None, Some([entry])) => match entry.value.text() {
-                Some(named) => self.indirect(entry, named),
-                None => self.wrong(key, node, expected, None),
-            },
-            (None, _) => self.wrong(key, node, expected, None),
+    /// A string or a list of strings.
+    pub fn one_or_more(&mut self, key: &str) -> Option<Vec<String>> {
+        match self.find(key)?.text() {
+            Some(text) => Some(vec![text.to_owned()]),
+            None => self.strings(key),
         }
     }
 
-    /// Reads a secret anew, each time it is called; none for one that is not kept in a file, so cannot have changed.
-    pub fn secret_reader(
-        &self,
-        key: &str,
-    ) -> Option<Arc<dyn Fn() -> Option<Secret> + Send + Sync>> {
-        let [entry] = self.find(key)?.entries()? else { return None };
-        let named = entry.value.text().filter(|_| entry.key == "file")?;
-        let path = entry.value.place.source().folder().join(named);
-        Some(Arc::new(move || Secret::from_file(&path).ok()))
-    }
-
-    fn indirect(&mut self, entry: &Entry, named: &str) -> Option<Secret> {
-        let place = &entry.value.place;
-        match entry.key.as_str() {
-            "env" => {
-                let value = variable(named);
-                if value.is_none() {
-                    let message = format!("the environment variable {named} is not set");
-                    self.problems.push(place, message, None);
-                }
-                value.map(Secret::new)
-            }
-            "file" => match Secret::from_file(&place.source().folder().join(named)) {
-                Ok(secret) => Some(secret),
-                Err(reason) => {
-                    let message = format!("the file {named} cannot be read: {reason}");
-                    self.problems.push(place, message, None);
-                    None
-                }
-            },
-            other => {
-                let hint = suggest(other, ["env", "file"]);
-                self.problems.push(&entry.place, format!("a secret has no `{other}`"), hint);
-                None
-            }
-        }
+    /// The keys that this table itself writes, for one whose keys are the operator's own.
+    pub fn written(&self) -> Vec<String> {
+        let entries = self.layers[0].entries().unwrap_or_default();
+        entries.iter().map(|entry| entry.key.clone()).collect()
     }
 
     /// A path, relative to the file that writes it.
@@ -351,6 +306,7 @@ impl<'a> Table<'a> {
                 "secret" => drop(self.secret(name)),
                 "path" => drop(self.contents(name)),
                 "list of strings" => drop(self.strings(name)),
+                "table of secrets" => drop(self.secrets(name)),
                 _ => {}
             }
         }
@@ -369,13 +325,14 @@ impl<'a> Table<'a> {
         hint: Option<String>,
     ) -> Option<T> {
         let full = self.full(key);
-        let message =
-            if node.text().is_some() && matches!(expected, "a duration" | "a size" | "a share") {
-                // The right type with the wrong words in it.
-                format!("`{full}` must be {expected}")
-            } else {
-                format!("`{full}` must be {expected}, not {}", node.what())
-            };
+        let message = if node.text().is_some()
+            && matches!(expected, "a duration" | "a size" | "a share" | "a rate")
+        {
+            // The right type with the wrong words in it.
+            format!("`{full}` must be {expected}")
+        } else {
+            format!("`{full}` must be {expected}, not {}", node.what())
+        };
         self.problems.push(&node.place, message, hint);
         None
     }

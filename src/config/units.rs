@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::model::Share;
+use super::model::{Rate, Share};
 
 const DURATIONS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -43,6 +43,23 @@ pub fn parse_share(text: &str) -> Option<Share> {
     }
     let part = if part.len() == 1 { part.parse::<u32>().ok()? * 10 } else { part.parse().ok()? };
     Share::new(whole.parse::<u32>().ok()?.checked_mul(100)?.checked_add(part)?)
+}
+
+const PERIODS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+
+/// `100/s`, `600/m`: a whole number from 1 on in one of s, m, h, d.
+pub fn parse_rate(text: &str) -> Option<Rate> {
+    let (count, unit) = text.split_once('/')?;
+    let (_, seconds) = PERIODS.iter().find(|(name, _)| *name == unit)?;
+    let digits = count.bytes().all(|byte| byte.is_ascii_digit());
+    let count = count.parse().ok().filter(|count| digits && *count > 0)?;
+    Some(Rate { count, per: Duration::from_secs(*seconds) })
+}
+
+/// As [`parse_rate`] reads it.
+pub fn show_rate(rate: Rate) -> String {
+    let period = PERIODS.iter().find(|(_, seconds)| *seconds == rate.per.as_secs());
+    format!("{}/{}", rate.count, period.map_or("s", |(name, _)| name))
 }
 
 /// As [`parse_share`] reads it.
@@ -100,6 +117,32 @@ mod tests {
             assert_eq!(hundredths(bad), None, "{bad}");
         }
         assert!(Share::HALF.is_exceeded(3, 5) && !Share::HALF.is_exceeded(2, 4));
+    }
+
+    #[test]
+    fn rates_are_read_as_people_write_them() {
+        for (text, count, seconds) in
+            [("100/s", 100, 1), ("600/m", 600, 60), ("1/h", 1, 3_600), ("5/d", 5, 86_400)]
+        {
+            let rate = parse_rate(text).unwrap();
+            assert_eq!((rate.count, rate.per.as_secs()), (count, seconds));
+            assert_eq!(show_rate(rate), text);
+        }
+        for bad in [
+            "",
+            "5",
+            "/s",
+            "0/s",
+            "-1/s",
+            "+1/s",
+            "1.5/s",
+            "1/2s",
+            "1/ms",
+            "1 /s",
+            "99999999999999999999/s",
+        ] {
+            assert_eq!(parse_rate(bad), None, "{bad}");
+        }
     }
 
     #[test]

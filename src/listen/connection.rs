@@ -123,8 +123,8 @@ async fn refuse_unread(
     exchange.cause = cause;
     if refusal == Refusal::MethodNotAllowed {
         // It must be there (RFC 9110 section 15.5.6), and no route was asked.
-        exchange.allow =
-            Some(HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"));
+        let methods = HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT");
+        exchange.hints.push((http::header::ALLOW, methods));
     }
     let response = exchange.refuse(refusal);
     let how = How { version: http::Version::HTTP_11, keep_alive: false };

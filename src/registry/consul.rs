@@ -25,7 +25,8 @@ use self::feed::Feed;
 use self::pulse::Pulse;
 use super::keeper;
 use super::ledger::Ledger;
-use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status, tls};
+use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status};
+use crate::fetch::tls;
 
 pub(super) use self::settings::KEYS;
 pub use self::settings::Settings;

@@ -24,7 +24,8 @@ use tokio::sync::watch;
 use self::gate::Gate;
 use self::system::{Servers, Source, System};
 use super::ledger::Ledger;
-use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status, tls};
+use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status};
+use crate::fetch::tls;
 
 pub(super) use self::settings::KEYS;
 pub use self::settings::Settings;

@@ -25,7 +25,8 @@ use super::board::Board;
 use super::gate::Gate;
 use super::keeper;
 use super::ledger::Ledger;
-use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status, tls};
+use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status};
+use crate::fetch::tls;
 
 pub(super) use self::settings::KEYS;
 pub use self::settings::Settings;

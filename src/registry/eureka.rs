@@ -20,7 +20,8 @@ use self::servers::Servers;
 use super::board::Board;
 use super::keeper;
 use super::ledger::Ledger;
-use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status, tls};
+use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status};
+use crate::fetch::tls;
 
 pub(super) use self::settings::KEYS;
 pub use self::settings::Settings;

@@ -10,13 +10,11 @@ pub mod etcd;
 pub mod eureka;
 mod fixed;
 mod gate;
-mod http;
 mod keeper;
 pub mod kept;
 mod ledger;
 mod pace;
 pub mod snapshot;
-pub mod tls;
 mod trouble;
 mod value;
 pub mod zookeeper;
@@ -87,7 +85,7 @@ pub const INFOS: &[KindInfo] = &[
 
 /// A kind that reads its own section. A problem of the whole is told by its key, after those of single values.
 trait FromTable: Registry + Sized + 'static {
-    fn from_table(name: &str, table: &mut Table<'_>) -> Result<Self, tls::Problem>;
+    fn from_table(name: &str, table: &mut Table<'_>) -> Result<Self, crate::fetch::tls::Problem>;
 }
 
 fn check<R: FromTable>(table: &mut Table<'_>) {

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use self::file::{Contents, Saved};
 use super::{CatalogQuery, Query};
 use crate::config::model::Endpoint;
+use crate::state;
 
 /// Changes within this time are one writing.
 const GATHER: Duration = Duration::from_millis(100);
@@ -27,13 +28,6 @@ const REST: Duration = Duration::from_secs(1);
 const CONFIRM: Duration = Duration::from_secs(60);
 /// How long an answer of an earlier run is kept that nobody has asked for: a catalog may still tell of its service.
 const UNASKED: Duration = Duration::from_hours(1);
-
-/// Whether files can be kept in this folder, which is made when it is not there. The error is one line.
-pub fn prepare(folder: &Path) -> Result<(), String> {
-    file::prepare(folder).map_err(|error| {
-        format!("the state directory {} cannot be used: {error}", folder.display())
-    })
-}
 
 /// What is kept of one registry.
 #[derive(Debug)]
@@ -308,7 +302,7 @@ impl Shelf {
         };
         if written.version == Some(version) && is_any_confirmed {
             let path = self.path.clone();
-            let touched = tokio::task::spawn_blocking(move || file::touch(&path)).await;
+            let touched = tokio::task::spawn_blocking(move || state::touch(&path)).await;
             if !matches!(touched, Ok(Ok(()))) {
                 written.version = None;
             }
@@ -335,6 +329,7 @@ mod tests {
     use super::*;
     use crate::config::model::{HostPort, Scheme};
     use crate::registry::Lookup;
+    use crate::state::prepare;
 
     fn query(service: &str) -> Query {
         Query { service: service.into(), tags: Vec::new(), passing_only: true, lookup: Lookup::Srv }
@@ -363,7 +358,7 @@ mod tests {
         let old = SystemTime::now() - Duration::from_secs(1000);
         fs::File::options().append(true).open(path).unwrap().set_modified(old).unwrap();
         // Nothing can be written where a folder stands in the way, as on a disk that is full.
-        let in_the_way = file::fresh(path);
+        let in_the_way = state::fresh(path);
         fs::create_dir(&in_the_way).unwrap();
         store.keep(&query("a"), &endpoints(&[1, 2]));
         store.shelf.write().await;

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use http::{Response, StatusCode, Uri};
 
-use super::http::CallError;
 use super::ledger::Blame;
 use super::pace::{AWAY, REFUSED};
-use super::tls::{Problem, problem};
+use crate::fetch::CallError;
+use crate::fetch::tls::{Problem, problem};
 
 /// Why a question has no usable answer. One line each, fit for an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,9 +23,9 @@ use self::tree::Tree;
 use super::board::Board;
 use super::keeper;
 use super::ledger::Ledger;
-use super::tls::Problem;
 use super::{CatalogQuery, Found, Names, Query, Registered, Registration, Registry, Status};
 use crate::config::Secret;
+use crate::fetch::tls::Problem;
 
 pub(super) use self::settings::KEYS;
 pub use self::settings::Settings;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use frontgate::assemble::{self, Followed, World};
+use frontgate::assemble::{self, Followed, Parts, World};
 use frontgate::config::model::{Endpoint, HostPort, Scheme};
 use frontgate::config::{KindInfo, Kinds, Secret, parse};
 use frontgate::exchange::{Client, Ending, Exchange, Fate};
@@ -135,7 +135,9 @@ pub(crate) async fn world() -> Whole {
     let registries =
         vec![Arc::clone(&main) as Arc<dyn Registry>, Shown::new(Status::default(), true)];
     let listeners = vec![("web".into(), SocketAddr::from(([127, 0, 0, 1], 8080)))];
-    let world = Arc::new(World::new(loaded.config, registries, listeners).unwrap());
+    let world = Arc::new(
+        World::new(loaded.config, Parts { registries, ..Parts::default() }, listeners).unwrap(),
+    );
     world.connections[0].store(3, Ordering::Relaxed);
     let followed = world.follow();
     let whole = Whole { world, main, followed };

@@ -3,7 +3,7 @@
 use crate::source::{Mention, Source};
 
 /// From the top down: a module may import what stands in a row below its own.
-const ROWS: [&[&str]; 11] = [
+const ROWS: [&[&str]; 12] = [
     &["main", "lib"],
     &["cli"],
     &["demo"],
@@ -13,6 +13,7 @@ const ROWS: [&[&str]; 11] = [
     &["router", "guard", "rewrite", "forward", "registry", "observe"],
     &["exchange"],
     &["refusal"],
+    &["fetch", "state"],
     &["wire"],
     &["config"],
 ];
@@ -29,8 +30,8 @@ const KINDS: [&str; 6] = [
 /// Places that read or write JSON without being a kind.
 const JSON: [&str; 3] = ["admin/", "cli", "demo/"];
 /// The last one reads whom the system asks and notices when that changes, as every program that resolves names does.
-const OUTSIDE: [&str; 5] =
-    ["config/", "cli", "listen/tls", "registry/snapshot", "registry/dns/system"];
+const OUTSIDE: [&str; 6] =
+    ["config/", "cli", "listen/tls", "state", "guard/auth/basic/file", "registry/dns/system"];
 
 const FILE_LINES: usize = 400;
 const MEDIAN_LINES: usize = 150;

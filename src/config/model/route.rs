@@ -37,6 +37,8 @@ pub struct RouteConfig {
     pub idle_timeout: Duration,
     /// Names of protocols that may be switched to, in lower case.
     pub upgrade: Vec<String>,
+    /// Who may come in, and how often.
+    pub guard: super::GuardConfig,
     /// Changes to the request's headers.
     pub request_headers: HeaderEdits,
     /// Changes to the answer's headers.

@@ -1,7 +1,7 @@
 //! Policies: tables that may also be `true` or `false`, and shares, which only they have.
 
 use super::Table;
-use crate::config::model::Share;
+use crate::config::model::{Rate, Share};
 use crate::config::tree::{Node, Value};
 use crate::config::units;
 
@@ -41,6 +41,14 @@ impl<'a> Table<'a> {
         let hint = Some("like \"50%\", from \"0%\" to \"100%\"".to_owned());
         let share = node.text().and_then(units::parse_share);
         share.or_else(|| self.wrong(key, node, "a share", hint))
+    }
+
+    /// So many in so much time: `"100/s"`.
+    pub(in crate::config) fn rate(&mut self, key: &str) -> Option<Rate> {
+        let node = self.find(key)?;
+        let hint = Some("like \"100/s\" or \"600/m\", in whole numbers from 1 on".to_owned());
+        let rate = node.text().and_then(units::parse_rate);
+        rate.or_else(|| self.wrong(key, node, "a rate", hint))
     }
 
     pub(super) fn inside(&mut self, key: &str, layers: Vec<&'a Node>) -> Table<'_> {

@@ -10,9 +10,9 @@ use http_body_util::Full;
 
 use super::settings::Settings;
 use crate::config::Secret;
+use crate::fetch::tls::{Problem, problem};
+use crate::fetch::{Client, Serial};
 use crate::registry::Reread;
-use crate::registry::http::{Client, Serial};
-use crate::registry::tls::{Problem, problem};
 use crate::registry::trouble::{Trouble, base, encode};
 
 /// An agent refuses more than 200 connections from one address (`limits.http_max_conns_per_client`), and it is not ours
@@ -47,10 +47,8 @@ pub(super) struct Agent {
 impl Agent {
     pub(super) fn new(settings: &Settings) -> Result<Self, Problem> {
         let base = base("address", &settings.address)?;
-        let tls = crate::registry::tls::Settings {
-            on: base.starts_with("https:"),
-            ..settings.tls.clone()
-        };
+        let tls =
+            crate::fetch::tls::Settings { on: base.starts_with("https:"), ..settings.tls.clone() };
         let mut tenancy = String::new();
         for (key, value) in [("ns", &settings.namespace), ("partition", &settings.partition)] {
             if let Some(value) = value {

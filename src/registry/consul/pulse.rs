@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::Core;
+use crate::fetch::Serial;
 use crate::registry::gate::Gate;
-use crate::registry::http::Serial;
 use crate::registry::trouble::Trouble;
 
 /// Between two questions while it answers.

@@ -2,7 +2,8 @@
 
 use super::Consul;
 use crate::config::{Key, Secret, Table};
-use crate::registry::{FromTable, Reread, tls};
+use crate::fetch::tls;
+use crate::registry::{FromTable, Reread};
 
 /// Where an agent listens when neither the table nor the environment says.
 const ADDRESS: &str = "http://127.0.0.1:8500";

@@ -8,8 +8,8 @@ use hickory_resolver::proto::rr::Name;
 
 use super::Dns;
 use crate::config::{Key, Table};
+use crate::fetch::tls::{Problem, problem};
 use crate::registry::FromTable;
-use crate::registry::tls::{Problem, problem};
 
 /// Bound on one answer.
 const TIMEOUT: Duration = Duration::from_secs(2);

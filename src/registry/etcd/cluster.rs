@@ -13,8 +13,8 @@ use super::access::{Access, Reply, Step};
 use super::json::{self, Token};
 use super::settings::Settings;
 use crate::config::Secret;
-use crate::registry::http::{Client, Stream};
-use crate::registry::tls::{self, Problem, problem};
+use crate::fetch::tls::{self, Problem, problem};
+use crate::fetch::{Client, Stream};
 use crate::registry::trouble::{Trouble, base};
 
 /// One is the watch's, one its probe's; the others are shared by what is registered.

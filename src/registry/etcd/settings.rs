@@ -2,7 +2,8 @@
 
 use super::Etcd;
 use crate::config::{Key, Secret, Table};
-use crate::registry::{FromTable, Reread, tls};
+use crate::fetch::tls;
+use crate::registry::{FromTable, Reread};
 
 /// Where a member listens for clients when the table does not say.
 const ENDPOINT: &str = "http://127.0.0.1:2379";

@@ -3,7 +3,7 @@
 use super::Core;
 use super::cluster::{BODY, Failure, No, PROMPT};
 use super::json::{self, Event, Line, Told};
-use crate::registry::http::Stream;
+use crate::fetch::Stream;
 use crate::registry::trouble::Trouble;
 
 const PATH: &str = "/v3/watch";

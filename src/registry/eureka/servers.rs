@@ -13,9 +13,9 @@ use http_body_util::Full;
 use super::body;
 use super::settings::Settings;
 use crate::config::Secret;
+use crate::fetch::Client;
+use crate::fetch::tls::{self, Problem, problem};
 use crate::registry::Reread;
-use crate::registry::http::Client;
-use crate::registry::tls::{self, Problem, problem};
 use crate::registry::trouble::{Trouble, base, success};
 
 /// One for what is polled, the others for registrations.

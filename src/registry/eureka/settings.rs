@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Eureka;
 use crate::config::{Key, Secret, Table};
-use crate::registry::{FromTable, Reread, tls};
+use crate::fetch::tls;
+use crate::registry::{FromTable, Reread};
 
 /// Where a server listens when the table does not say.
 const URL: &str = "http://127.0.0.1:8761/eureka";

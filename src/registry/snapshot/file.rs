@@ -1,17 +1,16 @@
 //! A snapshot as a file: `frontgate snapshot 1 <checksum>`, a line break, and JSON.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::config::model::{Endpoint, HostPort, Lookup, Scheme};
 use crate::registry::trouble::encode;
 use crate::registry::value::host;
 use crate::registry::{CatalogQuery, Query};
+use crate::state::{self, Kept};
 
 /// What the first line begins with. Another version is another format.
 const OPENING: &str = "frontgate snapshot 1 ";
@@ -73,73 +72,25 @@ pub(super) fn name(registry: &str) -> String {
     format!("registry-{}.snapshot", encode(registry))
 }
 
-/// Makes the folder, and tries to write in it.
-pub(super) fn prepare(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    let trial = folder.join(format!(".trial-{}", std::process::id()));
-    File::create(&trial)?;
-    fs::remove_file(&trial)
-}
-
 /// Nothing for a file that is not there. The error says in one line why a file cannot be used.
 pub(super) fn read(path: &Path) -> Result<Contents, String> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::default()),
-        Err(error) => return Err(error.to_string()),
+    let Some(Kept { body, modified }) = state::read(path, OPENING, LONGEST)? else {
+        return Ok(Contents::default());
     };
-    let modified = file.metadata().and_then(|about| about.modified()).map_err(|e| e.to_string())?;
-    let mut bytes = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(format!("it is longer than {LONGEST} bytes"));
-    }
-    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or("it has no first line")?;
-    let (line, body) = (&bytes[..end], &bytes[end + 1..]);
-    let sum =
-        line.strip_prefix(OPENING.as_bytes()).ok_or("it is of another version, or no snapshot")?;
-    if sum != checksum(body).as_bytes() {
-        return Err("its checksum does not fit: it is damaged".into());
-    }
-    let whole: Whole = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let whole: Whole = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
     Ok(Contents {
         sets: whole.sets.into_iter().map(|line| line.saved(modified)).collect::<Result<_, _>>()?,
         names: whole.names.into_iter().map(|line| line.saved(modified)).collect(),
     })
 }
 
-/// Replaces the file whole: whoever reads it sees the old or the new one, also after a crash. A folder that is gone is
-/// made again.
+/// Replaces the file whole.
 pub(super) fn write(path: &Path, contents: Contents) -> io::Result<()> {
     let whole = Whole {
         sets: contents.sets.into_iter().map(SetLine::of).collect(),
         names: contents.names.into_iter().map(NamesLine::of).collect(),
     };
-    let body = serde_json::to_vec(&whole)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let fresh = fresh(path);
-    let mut file = File::create(&fresh)?;
-    writeln!(file, "{OPENING}{}", checksum(&body))?;
-    file.write_all(&body)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    File::open(folder)?.sync_all()
-}
-
-/// Where a file is written before it takes the place of the one there is. Two gateways may share the folder; what they
-/// write at the same time must not mix.
-pub(super) fn fresh(path: &Path) -> PathBuf {
-    path.with_extension(format!("new-{}", std::process::id()))
-}
-
-/// The file's time is now.
-pub(super) fn touch(path: &Path) -> io::Result<()> {
-    File::options().append(true).open(path)?.set_modified(SystemTime::now())
-}
-
-fn checksum(body: &[u8]) -> String {
-    digest(&SHA256, body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    state::write(path, OPENING, &serde_json::to_vec(&whole)?)
 }
 
 impl SetLine {
@@ -214,6 +165,8 @@ fn time(millis: u64) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+
     use super::*;
 
     fn contents() -> Contents {
@@ -247,7 +200,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_what_was_confirmed_has_the_files_time() {
         let folder = tempfile::tempdir().unwrap();
-        prepare(folder.path()).unwrap();
+        state::prepare(folder.path()).unwrap();
         let path = folder.path().join(name("con/sul .."));
         assert_eq!(read(&path).unwrap(), Contents::default(), "a file that is not there");
         write(&path, contents()).unwrap();
@@ -261,7 +214,7 @@ mod tests {
             read(path).unwrap().sets[0].confirmed.unwrap().elapsed().unwrap().as_secs()
         };
         assert!((1000..1010).contains(&age(&path)));
-        touch(&path).unwrap();
+        state::touch(&path).unwrap();
         assert!(age(&path) < 10);
         let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "nothing but the file is left: {left:?}");
@@ -282,8 +235,7 @@ mod tests {
             assert!(read(&path).is_err(), "cut after {at} bytes, and nobody noticed");
         }
         let body = br#"{"sets":[{"service":"a","tags":[],"passing_only":true,"port":null,"confirmed":null,"instances":[{"host":"a b","port":1,"weight":1,"zone":null}]}],"names":[]}"#;
-        let text = [format!("{OPENING}{}\n", checksum(body)).as_bytes(), body].concat();
-        fs::write(&path, text).unwrap();
+        state::write(&path, OPENING, body).unwrap();
         assert_eq!(read(&path).unwrap_err(), "`a b` is no address");
     }
 }

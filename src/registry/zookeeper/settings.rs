@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Zookeeper;
 use super::names::Root;
 use crate::config::{Key, Secret, Table};
-use crate::registry::tls::{Problem, problem};
+use crate::fetch::tls::{Problem, problem};
 use crate::registry::{FromTable, Reread};
 
 const SERVERS: &str = "127.0.0.1:2181";

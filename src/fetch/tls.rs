@@ -1,4 +1,4 @@
-//! TLS towards a registry: whom to believe, and what to show.
+//! TLS towards a server of the control plane: whom to believe, and what to show.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use super::http::Capped;
+use super::Capped;
 use crate::config::{Key, Secret, Table};
 
-/// How a registry is spoken to under `https://`.
+/// How a server is spoken to under `https://`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Whether the scheme is `https`; nothing else here matters when it is not.
@@ -35,7 +35,7 @@ impl Default for Settings {
     }
 }
 
-/// The keys of `tls = { … }` in a registry's table.
+/// The keys of `tls = { … }` in the table of what speaks to it.
 const KEYS: [Key; 5] = [
     Key::new("tls.ca", "path", "", "certificates to believe; default: the system's"),
     Key::new("tls.certificate", "path", "", "the client's own, with tls.key"),
@@ -45,7 +45,7 @@ const KEYS: [Key; 5] = [
 ];
 
 /// A kind's own keys and those of its `tls`.
-pub(super) const fn and<const OWN: usize, const ALL: usize>(own: [Key; OWN]) -> [Key; ALL] {
+pub const fn and<const OWN: usize, const ALL: usize>(own: [Key; OWN]) -> [Key; ALL] {
     assert!(ALL == OWN + KEYS.len());
     let mut all = [KEYS[0]; ALL];
     let mut at = 0;
@@ -73,13 +73,14 @@ impl std::fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-pub(super) fn problem(key: &'static str, why: impl std::fmt::Display) -> Problem {
+/// One that is wrong with the value of a key.
+pub fn problem(key: &'static str, why: impl std::fmt::Display) -> Problem {
     Problem { key, message: why.to_string() }
 }
 
 impl Settings {
     /// Reads `tls = { … }` of a registry's table; problems are reported there.
-    pub(super) fn read(table: &mut Table<'_>) -> Self {
+    pub fn read(table: &mut Table<'_>) -> Self {
         table.table("tls").map(|mut table| Self::read_table(&mut table)).unwrap_or_default()
     }
 
@@ -106,7 +107,8 @@ impl Settings {
         }
     }
 
-    pub(super) fn connector(&self, tcp: Capped) -> Result<HttpsConnector<Capped>, Problem> {
+    /// Makes connections as these settings say. A problem when what they name cannot be used.
+    pub fn connector(&self, tcp: Capped) -> Result<HttpsConnector<Capped>, Problem> {
         let builder = HttpsConnectorBuilder::new().with_tls_config(self.client()?).https_or_http();
         let builder = match &self.server_name {
             Some(name) => {

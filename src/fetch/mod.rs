@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
-use super::tls;
+pub mod tls;
 
 /// Bound on making one connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -33,14 +33,14 @@ const TIMES: u32 = 3;
 
 /// Speaks HTTP/1.1 to one server. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub struct Client {
     legacy: Legacy<HttpsConnector<Capped>, Full<Bytes>>,
     body: usize,
 }
 
 /// Why there is no answer. One line each, fit for an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum CallError {
+pub enum CallError {
     /// No connection, or a broken one.
     Unreachable(String),
     /// Somebody is there, but does not speak HTTP, or shows a certificate that is not believed.
@@ -65,11 +65,7 @@ impl std::error::Error for CallError {}
 
 impl Client {
     /// A client that never has more than `connections` open, and takes answers of up to `body` bytes.
-    pub(super) fn new(
-        tls: &tls::Settings,
-        connections: usize,
-        body: usize,
-    ) -> Result<Self, tls::Problem> {
+    pub fn new(tls: &tls::Settings, connections: usize, body: usize) -> Result<Self, tls::Problem> {
         let http = tcp();
         let free = Arc::new(Semaphore::new(connections));
         let capped = Capped { http, free, made: Arc::default() };
@@ -82,7 +78,7 @@ impl Client {
     }
 
     /// Sends one request and takes its whole answer, whatever its status.
-    pub(super) async fn call(
+    pub async fn call(
         &self,
         request: Request<Full<Bytes>>,
         within: Duration,
@@ -104,7 +100,7 @@ impl Client {
 
     /// Sends one request and takes its answer's head within this time; the body is read as it comes, for as long as it
     /// comes. Who reads it bounds what is kept of it.
-    pub(super) async fn open(
+    pub async fn open(
         &self,
         request: Request<Full<Bytes>>,
         within: Duration,
@@ -128,11 +124,11 @@ fn tcp() -> HttpConnector {
 
 /// A body that comes bit by bit.
 #[derive(Debug)]
-pub(super) struct Stream(Incoming);
+pub struct Stream(Incoming);
 
 impl Stream {
     /// The next bytes, whenever they come; none at the end. Dropped unfinished it loses nothing.
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, CallError> {
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, CallError> {
         loop {
             let Some(frame) = self.0.frame().await else { return Ok(None) };
             let frame = frame.map_err(|error| {
@@ -168,7 +164,7 @@ fn broken(error: &LegacyError) -> CallError {
 /// A connector whose connections, idle ones included, are bounded in number: each holds a permit while it lives. A
 /// call that finds none free waits for one, or for an idle connection, whichever comes first.
 #[derive(Clone, Debug)]
-pub(super) struct Capped {
+pub struct Capped {
     http: HttpConnector,
     free: Arc<Semaphore>,
     made: Arc<AtomicU64>,
@@ -176,7 +172,7 @@ pub(super) struct Capped {
 
 /// Which of a client's connections an answer came over, counted from the first; in the answer's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Serial(u64);
+pub struct Serial(u64);
 
 impl Service<Uri> for Capped {
     type Response = Permitted;
@@ -202,7 +198,7 @@ impl Service<Uri> for Capped {
 }
 
 /// A connection and its share of the bound.
-pub(super) struct Permitted {
+pub struct Permitted {
     stream: TokioIo<TcpStream>,
     serial: Serial,
     _permit: OwnedSemaphorePermit,

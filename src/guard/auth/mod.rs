@@ -1,0 +1,214 @@
+//! Who calls. To add a scheme: write its file, add its line to `KINDS`.
+
+use std::fmt::Debug;
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::WWW_AUTHENTICATE;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Response};
+
+use super::{Desks, Shared};
+use crate::config::{Kind, KindInfo, Problems, Section, Table};
+use crate::exchange::{Caller, Exchange};
+use crate::refusal::Refusal;
+use crate::wire::Body;
+
+/// Every kind of scheme that a config may name.
+pub const KINDS: &[Kind<Build>] = &[];
+
+/// What a configuration must know of the kinds.
+pub const INFOS: &[KindInfo] = &[];
+
+/// How a kind reads its section.
+#[derive(Clone, Copy, Debug)]
+pub struct Build {
+    /// Reports every problem; starts nothing.
+    pub check: fn(&mut Table<'_>),
+    /// The scheme; asks nobody before it is started.
+    pub open: fn(Setting<'_>, &mut Table<'_>) -> Option<Arc<dyn Scheme>>,
+}
+
+/// Where a scheme stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// Of its table: `[auth.<name>]`.
+    pub name: &'a str,
+    /// Where something may be kept over a restart.
+    pub state: Option<&'a Path>,
+}
+
+/// A kind that reads its own section; problems are reported there.
+#[allow(dead_code)]
+trait FromTable: Scheme + Sized + 'static {
+    fn from_table(setting: Setting<'_>, table: &mut Table<'_>) -> Option<Self>;
+}
+
+#[allow(dead_code)]
+fn check<S: FromTable>(table: &mut Table<'_>) {
+    S::from_table(Setting { name: "", state: None }, table);
+}
+
+#[allow(dead_code)]
+fn open<S: FromTable>(setting: Setting<'_>, table: &mut Table<'_>) -> Option<Arc<dyn Scheme>> {
+    Some(Arc::new(S::from_table(setting, table)?))
+}
+
+/// The scheme that a checked section describes; none when it has problems after all, which are reported.
+pub fn build(
+    section: &Section,
+    state: Option<&Path>,
+    problems: &mut Problems,
+) -> Option<Arc<dyn Scheme>> {
+    let kind = KINDS.iter().find(|kind| kind.name == section.kind)?;
+    (kind.build.open)(Setting { name: &section.name, state }, &mut section.read(problems))
+}
+
+/// One `[auth.…]`, shared by all workers.
+pub trait Scheme: Debug + Send + Sync {
+    /// Begins what goes on beside requests, in the runtime of the control plane, until the scheme is dropped.
+    fn start(&self) {}
+
+    /// A worker's part of it. Never leaves its thread.
+    fn desk(self: Arc<Self>) -> Rc<dyn Desk>;
+
+    /// Names that callers' headers may have. What a client sends under them is removed.
+    fn headers(&self) -> &[HeaderName] {
+        &[]
+    }
+}
+
+/// One worker's part of a scheme.
+pub trait Desk: Debug {
+    /// Whether a request carries good credentials of this scheme.
+    fn check(&self, asked: &Parts, exchange: &Exchange) -> Verdict;
+
+    /// What a client is told to bring (RFC 9110 section 11.6.1), with why what it brought was not good.
+    fn challenge(&self, denied: &Denied) -> Option<HeaderValue>;
+}
+
+/// What a scheme says of a request.
+pub enum Verdict {
+    /// It is this caller's.
+    In(Rc<Caller>),
+    /// It may not come in.
+    Out(Denied),
+    /// That takes time, and is worth a box: the first keys, a slow hash, another service.
+    Ask(Pin<Box<dyn Future<Output = Result<Rc<Caller>, Denied>>>>),
+}
+
+/// Why a request may not come in by a scheme.
+#[derive(Debug)]
+pub enum Denied {
+    /// It has no credentials of this scheme.
+    Missing,
+    /// They are not good.
+    Bad {
+        /// For the client: a word of RFC 6750 section 3.1.
+        error: &'static str,
+        /// For the client: one line without quotes and backslashes, never internals.
+        description: &'static str,
+        /// For the operator.
+        reason: String,
+    },
+    /// They are, and the caller may not.
+    Forbidden {
+        /// As in `Bad`.
+        error: &'static str,
+        /// As in `Bad`.
+        description: &'static str,
+        /// As in `Bad`.
+        reason: String,
+    },
+    /// Another service has answered, and that is the answer.
+    Answered(Box<Response<Body>>),
+}
+
+/// `auth` of a route: any one lets in.
+#[derive(Debug)]
+pub struct Auth {
+    /// Indices into [`Shared::schemes`].
+    schemes: Box<[(usize, Arc<str>)]>,
+    headers: Box<[HeaderName]>,
+}
+
+impl Auth {
+    /// Names that are not there have been problems before.
+    pub fn new(names: &[String], shared: &Shared) -> Self {
+        let schemes: Box<[_]> = names
+            .iter()
+            .filter_map(|name| {
+                let at = shared.schemes.iter().position(|(known, _)| **known == **name)?;
+                Some((at, Arc::clone(&shared.schemes[at].0)))
+            })
+            .collect();
+        let headers = schemes.iter().flat_map(|(at, _)| shared.schemes[*at].1.headers());
+        Self { headers: headers.cloned().collect(), schemes }
+    }
+
+    /// Names that a client's request may not carry to the upstream: callers' headers have them.
+    pub fn headers(&self) -> &[HeaderName] {
+        &self.headers
+    }
+
+    /// Lets a request in, or refuses it with what it could bring; or hands on another service's answer.
+    pub async fn admit(
+        &self,
+        desks: &Desks,
+        asked: &Parts,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Response<Body>>, Refusal> {
+        if self.schemes.is_empty() {
+            return Ok(None);
+        }
+        let mut denials = Vec::new();
+        for (at, _) in &self.schemes {
+            let denied = match desks.schemes[*at].check(asked, exchange) {
+                Verdict::In(caller) => Ok(caller),
+                Verdict::Out(denied) => Err(denied),
+                Verdict::Ask(asking) => asking.await,
+            };
+            match denied {
+                Ok(caller) => {
+                    exchange.caller = Some(caller);
+                    return Ok(None);
+                }
+                Err(denied) => denials.push(denied),
+            }
+        }
+        self.refuse(desks, denials, exchange)
+    }
+
+    /// Another service's answer first, then 403 for who is known, then 401 with every way in.
+    fn refuse(
+        &self,
+        desks: &Desks,
+        denials: Vec<Denied>,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Response<Body>>, Refusal> {
+        let mut refusal = Refusal::Unauthenticated;
+        let mut causes = Vec::new();
+        let mut answer = None;
+        for ((at, name), denied) in self.schemes.iter().zip(denials) {
+            let challenge = desks.schemes[*at].challenge(&denied);
+            exchange.hints.extend(challenge.map(|challenge| (WWW_AUTHENTICATE, challenge)));
+            match denied {
+                Denied::Missing => causes.push(format!("auth.{name}: no credentials")),
+                Denied::Bad { reason, .. } => causes.push(format!("auth.{name}: {reason}")),
+                Denied::Forbidden { reason, .. } => {
+                    refusal = Refusal::Forbidden;
+                    causes.push(format!("auth.{name}: {reason}"));
+                }
+                Denied::Answered(response) => answer = Some(*response),
+            }
+        }
+        if answer.is_some() {
+            exchange.hints.clear();
+            return Ok(answer);
+        }
+        exchange.cause = Some(causes.join("; "));
+        Err(refusal)
+    }
+}

@@ -1,0 +1,1 @@
+//! How long a request's body may be.

@@ -1,0 +1,1 @@
+//! Tokens: good, odd and forged.

@@ -1,0 +1,1 @@
+//! Several guards on one route.
