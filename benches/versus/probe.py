@@ -9,7 +9,7 @@ from machine import DEADLINE
 REQUESTS = 40
 
 
-def check(proxy, ground, token):
+def check(proxy, ground, token, scenario):
     """Sends requests on one connection and looks at what the upstream received."""
     host = f"versus.example:{proxy.port}"
     expected = {
@@ -22,7 +22,8 @@ def check(proxy, ground, token):
     }
     expected = {name: value for name, value in expected.items() if name not in proxy.lacks}
     client = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=5)
-    seen = [ask(client, host) for _ in range(REQUESTS)]
+    sent = with_token(scenario)
+    seen = [ask(client, host, sent) for _ in range(REQUESTS)]
     client.close()
     wrong = [f"{name} is {one[name]!r}, not {value!r}" for one in seen[:1] for name, value in expected.items()
              if one[name] != value and not (one[name] and name in proxy.differs)]
@@ -38,9 +39,9 @@ def check(proxy, ground, token):
         raise SystemExit(f"{proxy.name} does not do the work: " + "; ".join(wrong))
 
 
-def ask(client, host):
+def ask(client, host, sent):
     # A client's own X-Real-IP is no news: a proxy at the edge replaces it.
-    client.request("GET", "/headers", headers={"Host": host, "X-Real-IP": "192.0.2.1", "X-Forwarded-Proto": "https"})
+    client.request("GET", "/headers", headers={"Host": host, "X-Real-IP": "192.0.2.1", "X-Forwarded-Proto": "https", **sent})
     answer = client.getresponse()
     body = answer.read()
     if answer.status != 200:
@@ -67,10 +68,24 @@ def answers(port, scenario, routes):
     elif kind == "json":
         body = parameter
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    client.request("POST" if body else "GET", path.replace("%d", str(max(routes - 1, 0))), body)
+    client.request("POST" if body else "GET", path.replace("%d", str(max(routes - 1, 0))), body, with_token(scenario))
     answer = client.getresponse()
     length = len(answer.read())
     client.close()
     return answer.status, length
 
 
+
+
+def bearer(scenario):
+    """The token of a scenario, the first of several; None where it has none."""
+    kind, _, parameter = scenario
+    if kind == "bearers":
+        with open(parameter, encoding="ascii") as tokens:
+            return tokens.readline().strip()
+    return parameter if kind == "bearer" else None
+
+
+def with_token(scenario):
+    token = bearer(scenario)
+    return {"Authorization": f"Bearer {token}"} if token else {}

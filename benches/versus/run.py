@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 
+import guarded
 import idle
 import instructions
 import machine
@@ -27,10 +28,16 @@ SCENARIOS = {
     "1m": ("1 MiB GET", ("get", "/1m", ""), 0, 1 << 20),
     "routes": ("small GET over 1,000 routes", ("get", "/r%d/small", "1000"), 1000, 12),
     "close": ("small GET, a connection each", ("close", "/small", ""), 0, 12),
+    "guarded": ("small GET with a token (RS256, the same again and again) and a limit by its claim", ("bearer", "/small", ""), 0, 12),
+    "tokens": ("small GET with a token that was not seen before", ("bearers", "/small", ""), 0, 12),
     "post": ("64 KiB POST", ("post", "/upload", str(64 << 10)), 0, 12),
 }
 # What is measured in another way than CPU time under as much load as there can be: only when asked for.
 OTHERS = {"rate": rate.TITLE, "idle": idle.TITLE, "instructions": instructions.TITLE}
+# With a key, tokens and limits.
+GUARDED = ("guarded", "tokens")
+# Only when asked for: its tokens take half a minute to make.
+ON_DEMAND = ("tokens",)
 REPEATS = 3
 STEADY = 0.05
 
@@ -39,8 +46,8 @@ def options():
     parser = argparse.ArgumentParser(description=__doc__)
     names = [proxy.name for proxy in servers.ALL]
     parser.add_argument("--only", metavar="NAMES", help=f"of {','.join(names)}; default: all that are installed")
-    parser.add_argument("--scenarios", metavar="NAMES", default=",".join(SCENARIOS),
-                        help=f"default: %(default)s; there are also {','.join(OTHERS)}")
+    parser.add_argument("--scenarios", metavar="NAMES", default=",".join(name for name in SCENARIOS if name not in ON_DEMAND),
+                        help=f"default: %(default)s; there are also {','.join([*ON_DEMAND, *OTHERS])}")
     parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
     parser.add_argument("--seconds", type=int, default=3, help="of load in a round; default: %(default)s")
     parser.add_argument("--connections", type=int, default=64, help="default: %(default)s")
@@ -116,16 +123,27 @@ def measure_other(name, found, chosen, wrk, ground):
             return instructions.measure(chosen, ground, servers.get("valgrind"))
 
 
-def taking_part(found, name):
-    return [proxy() for proxy in found if proxy.loads is None or name in proxy.loads]
+def taking_part(found, name, keys):
+    """The proxies of a scenario with what each is to be sent."""
+    _, scenario, _, _ = SCENARIOS[name]
+    if name == "guarded":
+        token = keys.token("caller")
+        return [(proxy, (*scenario[:2], token)) for proxy in guarded.taking_part(found, keys)]
+    if name == "tokens":
+        many = str(keys.tokens(keys.public.parent))
+        same, new = guarded.Same(), servers.Frontgate()
+        same.fill = new.fill = guarded.frontgate(keys)
+        return [(same, ("bearer", scenario[1], keys.token("caller"))), (new, (*scenario[:2], many))]
+    chosen = [proxy() for proxy in found if proxy.loads is None or name in proxy.loads]
+    return [(proxy, (proxy.loads or {}).get(name, scenario)) for proxy in chosen]
 
 
 def measure(name, found, chosen, wrk, ground, token):
     """All rounds of one scenario, interleaved; the steadiest of at most three goes."""
-    title, scenario, routes, length = SCENARIOS[name]
+    title, _, routes, length = SCENARIOS[name]
     with contextlib.ExitStack() as running:
-        proxies = taking_part(found, name)
-        loads = {proxy.name: (proxy.loads or {}).get(name, scenario) for proxy in proxies}
+        sent = taking_part(found, name, guarded.Keys(ground.folder) if name in GUARDED else None)
+        proxies, loads = [proxy for proxy, _ in sent], {proxy.name: scenario for proxy, scenario in sent}
         for proxy in proxies:
             proxy.start(ground, routes)
             running.callback(proxy.stop)
@@ -133,7 +151,9 @@ def measure(name, found, chosen, wrk, ground, token):
             if answer[0] != 200 or (proxy.loads is None and answer[1] != length):
                 raise SystemExit(f"{proxy.name} answers {answer} to {name}, not 200 and {length} bytes")
             if proxy.loads is None:
-                probe.check(proxy, ground, token)
+                probe.check(proxy, ground, token, loads[proxy.name])
+            if name in GUARDED:
+                guarded.check(proxy, probe.bearer(loads[proxy.name]))
         warm = argparse.Namespace(**{**vars(chosen), "seconds": 1})
         for proxy in proxies:
             load(wrk, proxy, loads[proxy.name], warm, ground)
@@ -183,6 +203,8 @@ def main():
                     continue
                 results[name] = measure(name, found, chosen, wrk, ground, upstream.token)
                 print(tally.table(results[name]["title"], results[name]["lines"]), flush=True)
+                if name == "tokens":
+                    print(guarded.new_tokens(results[name]["lines"], ground.proxy_cores[0]), flush=True)
         finally:
             upstream.process.stop()
     report = HERE / "results" / f"{datetime.datetime.now():%Y%m%d-%H%M%S}.json"

@@ -1,7 +1,9 @@
 """The parts that turn raw readings into numbers; the rest is shown right by the probe before each measurement."""
 
+import base64
 import contextlib
 import io
+import json
 import os
 import pathlib
 import socket
@@ -12,9 +14,11 @@ import time
 import unittest
 from unittest import mock
 
+import guarded
 import idle
 import instructions
 import machine
+import probe
 import rate
 import run
 import servers
@@ -42,6 +46,27 @@ class Tally(unittest.TestCase):
     def test_a_table_shows_a_proxy_without_a_base(self):
         text = tally.table("small GET", [("frontgate", tally.summary([one(12.34)]))])
         self.assertIn("| frontgate | 12.3 |  | 0.0% | 1,000 | 1.00 | 2.00 | 8.0 | 0 |", text)
+
+
+class Guarded(unittest.TestCase):
+    def test_a_token_is_what_the_public_key_verifies(self):
+        with tempfile.TemporaryDirectory() as folder:
+            keys = guarded.Keys(pathlib.Path(folder))
+            head, claims, signature = keys.token("somebody").split(".")
+            signed, written = pathlib.Path(folder, "signed"), pathlib.Path(folder, "signature")
+            signed.write_text(f"{head}.{claims}")
+            written.write_bytes(base64.urlsafe_b64decode(signature + "=="))
+            said = guarded.openssl("dgst", "-sha256", "-verify", keys.public, "-signature", written, signed)
+            self.assertEqual(said, b"Verified OK\n")
+            self.assertEqual(len(base64.urlsafe_b64decode(json.loads(keys.jwks)["keys"][0]["n"] + "==")), 256)
+
+    def test_the_first_of_several_tokens_is_the_one_that_is_shown_to_work(self):
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write("one\ntwo\n")
+            file.flush()
+            self.assertEqual(probe.bearer(("bearers", "/", file.name)), "one")
+        self.assertEqual(probe.with_token(("bearer", "/", "a")), {"Authorization": "Bearer a"})
+        self.assertEqual(probe.with_token(("get", "/", "")), {})
 
 
 class Reading(unittest.TestCase):
