@@ -1,8 +1,9 @@
 //! An open-loop load: requests leave by a clock, whatever the answers do, and latency counts from when each was due.
 //!
-//! `pace ADDRESS PATH REQUESTS_PER_S CONNECTIONS SECONDS` prints its numbers as one line of JSON. Connection `i` of `c` has
+//! `pace ADDRESS PATH REQUESTS_PER_S CONNECTIONS SECONDS [TOKENS]` prints its numbers as one line of JSON. Connection `i` of `c` has
 //! requests due at `(i + n·c) / rate`. An answer that comes late holds up the next request of its connection, and
-//! that one's latency holds the wait: what stalls is not left out.
+//! that one's latency holds the wait: what stalls is not left out. Every answer must be a 200; with TOKENS, a file with a bearer
+//! token a line that are sent in turn, a refusal (4xx).
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
@@ -12,6 +13,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What connections did before their numbers count.
@@ -23,7 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 struct Plan {
     address: SocketAddr,
-    request: String,
+    /// Sent in turn.
+    requests: Arc<[String]>,
+    /// The first of them.
+    offset: usize,
+    /// How the answers' status line begins.
+    wanted: &'static str,
     first: Instant,
     step: Duration,
     end: Instant,
@@ -40,15 +47,23 @@ struct Seen {
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [address, path, rate, connections, seconds] = &words[..] else {
-        panic!("pace ADDRESS PATH REQUESTS_PER_S CONNECTIONS SECONDS");
-    };
+    let ([address, path, rate, connections, seconds], tokens) = words
+        .split_first_chunk()
+        .expect("pace ADDRESS PATH REQUESTS_PER_S CONNECTIONS SECONDS [TOKENS]");
     let (rate, seconds) = (number(rate), number(seconds));
     let connections = number(connections).max(1.0) as u32;
     // Sleeps end when they are due, not up to 50 µs later. Without it the numbers of all are a little higher.
     std::fs::write("/proc/self/timerslack_ns", "1").ok();
     let address: SocketAddr = address.parse().expect("an address with its port");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n");
+    let (requests, wanted): (Arc<[String]>, _) = match tokens.first() {
+        None => (Arc::new([format!("{head}\r\n")]), "HTTP/1.1 200 "),
+        Some(file) => {
+            let tokens = std::fs::read_to_string(file).expect("a file of tokens");
+            let request = |token| format!("{head}Authorization: Bearer {token}\r\n\r\n");
+            (tokens.lines().map(request).collect(), "HTTP/1.1 4")
+        }
+    };
     let start = Instant::now() + Duration::from_millis(200);
     let step = Duration::from_secs_f64(f64::from(connections) / rate);
     let counts = start + WARM;
@@ -56,7 +71,10 @@ fn main() {
     let threads: Vec<_> = (0..connections)
         .map(|number| {
             let first = start + step * number / connections;
-            let plan = Plan { address, request: request.clone(), first, step, end, counts };
+            let requests = Arc::clone(&requests);
+            // Connections do not send the same at the same time.
+            let offset = requests.len() * number as usize / connections as usize;
+            let plan = Plan { address, requests, wanted, offset, first, step, end, counts };
             std::thread::spawn(move || run(&plan))
         })
         .collect();
@@ -93,7 +111,7 @@ fn percentile(sorted: &[u64], share: f64) -> u64 {
 /// Sends one connection's requests when they are due.
 fn run(plan: &Plan) -> Seen {
     let mut seen = Seen::default();
-    let mut due = plan.first;
+    let (mut due, mut sent) = (plan.first, plan.offset);
     while due < plan.end {
         let Ok(mut stream) = connect(plan.address) else {
             seen.failures += 1;
@@ -110,7 +128,9 @@ fn run(plan: &Plan) -> Seen {
             }
             let asked = due;
             due += plan.step;
-            if ask(&mut stream, &plan.request).is_err() {
+            let request = &plan.requests[sent % plan.requests.len()];
+            sent += 1;
+            if ask(&mut stream, request, plan.wanted).is_err() {
                 seen.failures += 1;
                 break;
             }
@@ -133,8 +153,8 @@ fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// One request and its answer of 200 with a length, or an error.
-fn ask(stream: &mut TcpStream, request: &str) -> std::io::Result<()> {
+/// One request and its answer with a length, which must begin like this, or an error.
+fn ask(stream: &mut TcpStream, request: &str, wanted: &str) -> std::io::Result<()> {
     let broken = || std::io::Error::from(std::io::ErrorKind::InvalidData);
     stream.write_all(request.as_bytes())?;
     let mut buffer = [0; 16 << 10];
@@ -156,7 +176,7 @@ fn ask(stream: &mut TcpStream, request: &str) -> std::io::Result<()> {
             .lines()
             .find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
         match length {
-            Some(length) if head.starts_with("HTTP/1.1 200 ") && count >= body + length => {
+            Some(length) if head.starts_with(wanted) && count >= body + length => {
                 return Ok(());
             }
             Some(_) if head.starts_with("HTTP/1.1 200 ") => {}

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 
+import flood
 import guarded
 import idle
 import instructions
@@ -33,7 +34,7 @@ SCENARIOS = {
     "post": ("64 KiB POST", ("post", "/upload", str(64 << 10)), 0, 12),
 }
 # What is measured in another way than CPU time under as much load as there can be: only when asked for.
-OTHERS = {"rate": rate.TITLE, "idle": idle.TITLE, "instructions": instructions.TITLE}
+OTHERS = {"rate": rate.TITLE, "flood": flood.TITLE, "idle": idle.TITLE, "instructions": instructions.TITLE}
 # With a key, tokens and limits.
 GUARDED = ("guarded", "tokens")
 # Only when asked for: its tokens take half a minute to make.
@@ -117,6 +118,8 @@ def measure_other(name, found, chosen, wrk, ground):
     match name:
         case "rate":
             return rate.measure(found, chosen, ground, lambda proxy, scenario: load(wrk, proxy, scenario, chosen, ground))
+        case "flood":
+            return flood.measure(chosen, ground)
         case "idle":
             return idle.measure(found, ground)
         case _:
