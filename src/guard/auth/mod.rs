@@ -1,5 +1,7 @@
 //! Who calls. To add a scheme: write its file, add its line to `KINDS`.
 
+pub mod spot;
+
 use std::fmt::Debug;
 use std::path::Path;
 use std::pin::Pin;
