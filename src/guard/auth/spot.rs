@@ -75,7 +75,7 @@ fn query<'a>(query: &'a str, name: &str) -> Result<Option<Cow<'a, str>>, &'stati
     let mut found = None;
     for pair in query.split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if !decoded(key).is_some_and(|key| key == name) {
+        if decoded(key).is_none_or(|key| key != name) {
             continue;
         }
         let value = decoded(value).ok_or("the parameter's encoding is not good")?;
