@@ -65,13 +65,11 @@ pub(super) fn build(
         let service = index.get(&planned.config.service);
         let service =
             service.ok_or_else(|| format!("service {:?} is not there", planned.config.service))?;
+        let before = guards.get(planned.config.name.as_str()).copied();
+        let guard = Guard::new(&planned.config.guard, shared, before);
         Ok(Arc::new(Route {
-            guard: Guard::new(
-                &planned.config.guard,
-                shared,
-                guards.get(planned.config.name.as_str()).copied(),
-            ),
-            rewrite: Rewrite::new(&planned.config)?,
+            rewrite: Rewrite::new(&planned.config, guard.auth.headers())?,
+            guard,
             numbers: Arc::clone(&numbers[&planned.config.name]),
             service: *service,
             label: planned.label,
@@ -129,7 +127,7 @@ pub(super) fn check(loaded: &Loaded, problems: &mut Problems) {
         problems.push(&loaded.route_places[at], message, hint);
     }
     for (route, place) in routes.iter().zip(&loaded.route_places) {
-        if let Err(error) = Rewrite::new(route) {
+        if let Err(error) = Rewrite::new(route, &[]) {
             problems.push(place, format!("route {:?}: {error}", route.name), None);
         }
     }

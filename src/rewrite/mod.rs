@@ -3,13 +3,14 @@
 pub mod forwarded;
 pub mod headers;
 pub mod hop_by_hop;
+pub mod identity;
 pub mod path;
 pub mod request_id;
 mod template;
 mod upgrade;
 
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 pub use self::forwarded::client_address;
 use self::path::Path;
@@ -22,6 +23,8 @@ use crate::exchange::{Client, Exchange, REQUEST_ID};
 pub struct Rewrite {
     /// Whether the upstream sees the client's Host; if not, forwarding puts the instance's in its place.
     pub preserve_host: bool,
+    /// Names that only a guard may say something under.
+    told: Box<[HeaderName]>,
     path: Path,
     upgrade: Vec<String>,
     request_headers: HeaderEdits,
@@ -29,10 +32,12 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    /// Fails with one line when the path's rewrite does not fit the route's paths.
-    pub fn new(route: &RouteConfig) -> Result<Self, String> {
+    /// `told` are names of headers that callers are told by. Fails with one line when the path's rewrite does not fit the
+    /// route's paths.
+    pub fn new(route: &RouteConfig, told: &[HeaderName]) -> Result<Self, String> {
         Ok(Self {
             preserve_host: route.preserve_host,
+            told: told.into(),
             path: Path::new(&route.path, &route.paths)?,
             upgrade: route.upgrade.clone(),
             request_headers: route.request_headers.clone(),
@@ -40,8 +45,8 @@ impl Rewrite {
         })
     }
 
-    /// What the upstream gets: hop-by-hop headers go, then the client is told, then the path changes, and the operator
-    /// has the last word. `which_path` says by which of the route's paths it was found.
+    /// What the upstream gets: hop-by-hop headers go, then client and caller are told, then the path changes, and the
+    /// operator has the last word. `which_path` says by which of the route's paths it was found.
     pub fn request(
         &self,
         parts: &mut Parts,
@@ -54,6 +59,8 @@ impl Rewrite {
         hop_by_hop::request(headers, upgrades);
         forwarded::apply(headers, client, exchange.address);
         headers.insert(REQUEST_ID, exchange.id.clone());
+        identity::apply(&self.told, exchange.caller.as_deref(), parts);
+        let headers = &mut parts.headers;
         if let Some(rewritten) = self.path.request(which_path, &parts.uri) {
             parts.uri = rewritten.uri;
             if let Some(prefix) = rewritten.prefix {

@@ -81,7 +81,7 @@ fn a_request_is_told_stripped_and_edited_in_that_order() {
     config.request_headers.set =
         vec![(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https"))];
     config.request_headers.remove = vec![HeaderName::from_static("x-real-ip")];
-    let rewrite = Rewrite::new(&config).unwrap();
+    let rewrite = Rewrite::new(&config, &[]).unwrap();
     let mut parts = parts(&[
         ("host", "shop"),
         ("connection", "x-gone"),
@@ -114,7 +114,7 @@ fn a_request_is_told_stripped_and_edited_in_that_order() {
 
 #[test]
 fn a_trusted_peers_prefix_stands_before_ours() {
-    let rewrite = Rewrite::new(&route()).unwrap();
+    let rewrite = Rewrite::new(&route(), &[]).unwrap();
     let mut parts = parts(&[("x-forwarded-prefix", "/shop")]);
     rewrite.request(&mut parts, &exchange("1.1.1.1".parse().unwrap()), &client(true), 0);
     let prefixes: Vec<_> = parts.headers.get_all("x-forwarded-prefix").iter().collect();
@@ -126,7 +126,7 @@ fn a_trusted_peers_prefix_stands_before_ours() {
 fn an_answer_carries_the_id_and_the_edits_come_last() {
     let mut config = route();
     config.response_headers.remove = vec![HeaderName::from_static("server")];
-    let rewrite = Rewrite::new(&config).unwrap();
+    let rewrite = Rewrite::new(&config, &[]).unwrap();
     let sent = [("server", "x"), ("keep-alive", "1"), ("x-request-id", "theirs"), ("etag", "1")];
     let mut headers = parts(&sent).headers;
     rewrite.response(StatusCode::OK, &mut headers, &exchange("1.1.1.1".parse().unwrap()));
@@ -190,7 +190,7 @@ proptest! {
         let mut parts = parts(&lines);
         let before = parts.headers.clone();
         let client = client(false);
-        let rewrite = Rewrite::new(&route()).unwrap();
+        let rewrite = Rewrite::new(&route(), &[]).unwrap();
         rewrite.request(&mut parts, &exchange(client.peer.ip()), &client, 0);
         for name in HOP_BY_HOP {
             prop_assert!(!parts.headers.contains_key(name), "{} in {:?}", name, parts.headers);
