@@ -29,12 +29,13 @@ impl Refusals {
         let id = exchange.id.to_str().unwrap_or_default();
         let cause = exchange.cause.as_deref().unwrap_or("-");
         let (client, method, attempts) = (exchange.address, &exchange.method, exchange.attempts);
+        let caller = caller(exchange);
         match refusal.blame() {
             Blame::Client => {
-                tracing::info!(code, status, route, %client, %method, id, cause, reason, "refused");
+                tracing::info!(code, status, route, %client, caller, %method, id, cause, reason, "refused");
             }
             Blame::Upstream | Blame::Gateway => {
-                tracing::warn!(code, status, route, %client, %method, id, attempts, cause, reason, "refused");
+                tracing::warn!(code, status, route, %client, caller, %method, id, attempts, cause, reason, "refused");
             }
         }
     }
@@ -53,11 +54,12 @@ impl Refusals {
         let id = exchange.id.to_str().unwrap_or_default();
         let instance = exchange.answerer.as_deref().unwrap_or("-");
         let (client, method) = (exchange.address, &exchange.method);
+        let caller = caller(exchange);
         // A tunnel has no other end than that somebody stops.
         if status == 101 {
-            tracing::info!(status, route, %client, %method, id, instance, reason, "cut off");
+            tracing::info!(status, route, %client, caller, %method, id, instance, reason, "cut off");
         } else {
-            tracing::warn!(status, route, %client, %method, id, instance, reason, "cut off");
+            tracing::warn!(status, route, %client, caller, %method, id, instance, reason, "cut off");
         }
     }
 
@@ -75,6 +77,14 @@ impl Refusals {
         self.count.set(self.count.get().saturating_add(1));
         self.count.get() <= LINES
     }
+}
+
+/// The caller's name, once it is known, and not longer than a line bears.
+fn caller(exchange: &Exchange) -> Option<&str> {
+    const LONGEST: usize = 100;
+    let name = &*exchange.caller.as_deref()?.name;
+    let end = name.char_indices().nth(LONGEST).map_or(name.len(), |(at, _)| at);
+    Some(&name[..end])
 }
 
 #[cfg(test)]
