@@ -106,7 +106,7 @@ async fn pass(
     gateway: &Gateway,
     client: &Client,
     exchange: &mut Exchange,
-    (parts, body, early): (&mut Parts, Body, &Early),
+    (parts, mut body, early): (&mut Parts, Body, &Early),
 ) -> Result<Response<Body>, Refusal> {
     exchange.address = gateway.address(client, parts);
     exchange.may_switch = parts.version == Version::HTTP_11 && matches!(body, Body::Empty);
@@ -116,7 +116,7 @@ async fn pass(
     if let Some(answer) = guard.cors.as_ref().and_then(|cors| cors.check(parts, exchange)) {
         return Ok(answer);
     }
-    guard.body.check(&body)?;
+    guard.body.check(&mut body, exchange)?;
     guard.limits.admit(desks, parts, exchange).await?;
     if let Some(answer) = guard.auth.admit(desks, parts, exchange).await? {
         return Ok(answer);

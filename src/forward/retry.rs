@@ -74,6 +74,7 @@ impl SendError {
             At::Connect(NoConnection::Crowded) => Refusal::Overloaded,
             At::Connect(NoConnection::Late) | At::Late | At::Unsent => Refusal::UpstreamTimeout,
             At::ClientBody(BodyError::Silent) => Refusal::ClientTimeout,
+            At::ClientBody(BodyError::TooLong) => Refusal::BodyTooLarge,
             // Nobody is told: a client that closes within its body, also half, has left, and its exchange is over.
             At::ClientBody(BodyError::Gone) => Refusal::BadRequest("the client left"),
             At::ClientBody(BodyError::Malformed(malformed)) => {
@@ -186,6 +187,7 @@ mod tests {
             Failure::Late,
             Failure::Unsent,
             Failure::Client(BodyError::Gone),
+            Failure::Client(BodyError::TooLong),
         ] {
             assert_eq!(get.again(SendError::of(failure, false), true), None, "{failure:?}");
         }

@@ -1,5 +1,6 @@
 //! How long a request's body may be.
 
+use crate::exchange::Exchange;
 use crate::refusal::Refusal;
 use crate::wire::Body;
 
@@ -8,11 +9,17 @@ use crate::wire::Body;
 pub struct BodyLimit(pub Option<u64>);
 
 impl BodyLimit {
-    /// 413 for a body whose declared length is more. One in chunks is counted as it comes.
-    pub fn check(self, body: &Body) -> Result<(), Refusal> {
-        match (self.0, body.remaining()) {
-            (Some(most), Some(declared)) if declared > most => Err(Refusal::BodyTooLarge),
-            _ => Ok(()),
+    /// 413 for a body whose declared length is more. One in chunks is counted as it comes, and breaks where it is more.
+    pub fn check(self, body: &mut Body, exchange: &mut Exchange) -> Result<(), Refusal> {
+        let Some(most) = self.0 else { return Ok(()) };
+        match body.remaining() {
+            None => body.limit(most),
+            Some(declared) if declared > most => {
+                exchange.cause = Some(format!("{declared} bytes, max_body is {most}"));
+                return Err(Refusal::BodyTooLarge);
+            }
+            Some(_) => {}
         }
+        Ok(())
     }
 }

@@ -221,7 +221,10 @@ async fn write(
         Err(Broken::Client) => Fate::ClientGone,
         Err(Broken::Unsent(error)) => return Err(Unwritten::Refused(error)),
         Err(Broken::Body(BodyError::Silent)) => Fate::TimedOut,
-        Err(Broken::Body(BodyError::Gone | BodyError::Malformed(_))) => Fate::UpstreamFailed,
+        // An answer is never too long: only what clients send is counted.
+        Err(Broken::Body(BodyError::Gone | BodyError::Malformed(_) | BodyError::TooLong)) => {
+            Fate::UpstreamFailed
+        }
     };
     let status = head.status.as_u16();
     gateway.end(exchange, Ending { status, fate, took: exchange.took() });

@@ -38,6 +38,8 @@ pub enum BodyError {
     Silent,
     /// The peer broke a rule.
     Malformed(Malformed),
+    /// It is longer than [`Body::limit`] lets it be.
+    TooLong,
 }
 
 impl fmt::Display for BodyError {
@@ -46,6 +48,7 @@ impl fmt::Display for BodyError {
             Self::Gone => "the peer left within the body",
             Self::Silent => "the peer was silent for too long within the body",
             Self::Malformed(malformed) => malformed.rule(),
+            Self::TooLong => "the body is longer than it may be",
         })
     }
 }
@@ -53,6 +56,14 @@ impl fmt::Display for BodyError {
 impl std::error::Error for BodyError {}
 
 impl Body {
+    /// Ends a client's body with [`BodyError::TooLong`] where it goes beyond so many bytes. For one whose length is not
+    /// known beforehand; the part that goes beyond is not given out.
+    pub fn limit(&mut self, most: u64) {
+        if let Self::Request(body) = self {
+            body.limit(most);
+        }
+    }
+
     /// Whether it was seen to its end, or has none.
     pub fn is_ended(&self) -> bool {
         match self {

@@ -13,12 +13,19 @@ use crate::wire::{BodyError, after, clock};
 #[derive(Debug)]
 pub struct RequestBody {
     inbound: Inbound,
+    /// Bytes it may still have.
+    room: u64,
 }
 
 impl RequestBody {
     /// Of the request whose head was just read.
     pub(super) fn new(inbound: Inbound) -> Self {
-        Self { inbound }
+        Self { inbound, room: u64::MAX }
+    }
+
+    /// No more than so many bytes of it are given out.
+    pub fn limit(&mut self, most: u64) {
+        self.room = most;
     }
 
     /// Whether it was read to its end.
@@ -40,6 +47,10 @@ impl RequestBody {
         loop {
             match state.decoder.take(&mut state.link.read) {
                 Ok(Taken::Data(data)) => {
+                    let Some(room) = self.room.checked_sub(data.len() as u64) else {
+                        return Poll::Ready(Some(Err(BodyError::TooLong)));
+                    };
+                    self.room = room;
                     state.waiting = false;
                     // It did not wait, so it need not be told to go on (RFC 9110 section 10.1.1).
                     state.expecting = false;
