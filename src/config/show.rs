@@ -6,8 +6,8 @@ use super::kind::Section;
 use super::model::{
     CatalogConfig, Condition, Config, CorsConfig, CorsHeaders, Endpoint, Found, GuardConfig,
     HeaderEdits, HostPattern, ListenerConfig, LogFormat, LogTarget, Lookup, OriginPattern,
-    PathPattern, PathRewrite, RateConfig, RateKey, RateMode, RegistrationConfig, RouteConfig,
-    Segment, ServiceConfig,
+    PathPattern, PathRewrite, RateConfig, RateMode, RegistrationConfig, RouteConfig, Segment,
+    ServiceConfig,
 };
 use super::tree::{self, Node};
 use super::units::{show_duration, show_rate, show_share, show_size};
@@ -233,18 +233,10 @@ fn guard(shown: &mut Value, guard: &GuardConfig) {
 }
 
 fn rate(limit: &RateConfig) -> Value {
-    let key = |key: &RateKey| match key {
-        RateKey::Route => "route".to_owned(),
-        RateKey::ClientIp => "client_ip".to_owned(),
-        RateKey::Host => "host".to_owned(),
-        RateKey::Header(name) => format!("header:{name}"),
-        RateKey::Claim(name) => format!("claim:{name}"),
-        RateKey::Cookie(name) => format!("cookie:{name}"),
-    };
     let mut shown = json!({
         "rate": show_rate(limit.rate),
         "burst": limit.burst,
-        "key": limit.keys.iter().map(key).collect::<Vec<_>>(),
+        "key": limit.keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "mode": "reject",
         "store": limit.store.as_deref().unwrap_or("local"),
     });

@@ -1,5 +1,6 @@
 //! Who a route lets in and how often, once checked.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
@@ -83,6 +84,20 @@ pub enum RateKey {
     Cookie(String),
     /// The host that is asked.
     Host,
+}
+
+impl fmt::Display for RateKey {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Route => f.write_str("route"),
+            Self::ClientIp => f.write_str("client_ip"),
+            Self::Host => f.write_str("host"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Claim(name) => write!(f, "claim:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+        }
+    }
 }
 
 /// What happens to one too many.
