@@ -66,7 +66,7 @@ pub(super) fn build(
         let service =
             service.ok_or_else(|| format!("service {:?} is not there", planned.config.service))?;
         let before = guards.get(planned.config.name.as_str()).copied();
-        let guard = Guard::new(&planned.config.guard, shared, before);
+        let guard = Guard::new(&planned.config, shared, before);
         Ok(Arc::new(Route {
             rewrite: Rewrite::new(&planned.config, guard.auth.headers())?,
             guard,

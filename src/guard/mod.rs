@@ -16,7 +16,7 @@ use self::clients::Clients;
 use self::cors::Cors;
 use self::in_flight::InFlight;
 use self::rate::{Counter, Limits, Store};
-use crate::config::model::{GuardConfig, RateConfig, RateKey};
+use crate::config::model::{RateConfig, RateKey, RouteConfig};
 
 /// What a route lets in, shared by all workers. In the order in which the gateway asks.
 #[derive(Debug)]
@@ -75,7 +75,8 @@ impl Shared {
 
 impl Guard {
     /// A route's. A limit that is equal `before` goes on where it stands.
-    pub fn new(config: &GuardConfig, shared: &Shared, before: Option<&Self>) -> Self {
+    pub fn new(route: &RouteConfig, shared: &Shared, before: Option<&Self>) -> Self {
+        let (name, config) = (route.name.as_str(), &route.guard);
         let (by_caller, others): (Vec<&RateConfig>, Vec<&RateConfig>) = config
             .rates
             .iter()
@@ -84,10 +85,11 @@ impl Guard {
             clients: Clients::new(&config.allow, &config.deny),
             cors: config.cors.as_ref().map(Cors::new),
             body: BodyLimit(config.max_body),
-            limits: Limits::new(&others, shared, before.map(|before| &before.limits)),
+            limits: Limits::new(&others, name, shared, before.map(|before| &before.limits)),
             auth: Auth::new(&config.auth, shared),
             caller_limits: Limits::new(
                 &by_caller,
+                name,
                 shared,
                 before.map(|before| &before.caller_limits),
             ),

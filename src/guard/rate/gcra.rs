@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::config::model::RateConfig;
 
+/// No number lies further ahead than this, in nanoseconds: 146 years, so that sums of two have room.
+const FURTHEST: u64 = 1 << 62;
+
 /// A limit in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
@@ -28,8 +31,9 @@ pub struct Take {
 impl Quota {
     /// Of a checked limit.
     pub fn of(config: &RateConfig) -> Self {
-        let per = u64::try_from(config.rate.per.as_nanos()).unwrap_or(u64::MAX);
-        Self { interval: (per / config.rate.count).max(1), burst: config.burst.max(1) }
+        let per = u64::try_from(config.rate.per.as_nanos()).unwrap_or(FURTHEST);
+        let interval = (per / config.rate.count).clamp(1, FURTHEST);
+        Self { interval, burst: config.burst.clamp(1, FURTHEST / interval) }
     }
 
     /// How far ahead of the time the number may lie, in nanoseconds.
@@ -40,15 +44,30 @@ impl Quota {
     /// Takes one at the time `now`, of a key whose number is `due` (0 for one that was never seen): what that came to,
     /// and the number afterwards, which is the same when there was no room. Times are nanoseconds of any one clock.
     pub fn take(self, due: u64, now: u64) -> (Take, u64) {
+        let (take, next) = self.reserve(due, now, 0);
+        (take, next.unwrap_or(due))
+    }
+
+    /// As [`Quota::take`], by one who would wait for `patience` nanoseconds: with a number afterwards, one was taken, and
+    /// [`Take::wait`] says when its time comes.
+    pub fn reserve(self, due: u64, now: u64, patience: u64) -> (Take, Option<u64>) {
         let next = due.max(now).saturating_add(self.interval);
-        let ahead = next - now;
-        if ahead > self.depth() {
-            let wait = Duration::from_nanos(ahead - self.depth());
+        let (ahead, depth) = (next - now, self.depth());
+        let over = ahead.saturating_sub(depth);
+        let wait = Duration::from_nanos(over);
+        if over > patience || next > FURTHEST {
             let reset = Duration::from_nanos(due.saturating_sub(now));
-            return (Take { wait, remaining: 0, reset }, due);
+            return (Take { wait, remaining: 0, reset }, None);
         }
-        let remaining = (self.depth() - ahead) / self.interval;
-        (Take { wait: Duration::ZERO, remaining, reset: Duration::from_nanos(ahead) }, next)
+        let remaining = depth.saturating_sub(ahead) / self.interval;
+        (Take { wait, remaining, reset: Duration::from_nanos(ahead) }, Some(next))
+    }
+
+    /// The number without the one that made it `next`, when it is now `due`. None when the key has been without any
+    /// since, so that nothing is left to give back: only then is the difference no whole number of intervals.
+    pub fn without(self, due: u64, next: u64) -> Option<u64> {
+        let same_run = due.abs_diff(next).is_multiple_of(self.interval);
+        due.checked_sub(self.interval).filter(|_| same_run)
     }
 }
 
@@ -74,5 +93,39 @@ mod tests {
         assert_eq!(at(1_009 * MS), (1, 0, 21));
         assert_eq!(at(1_010 * MS), (0, 0, 30));
         assert_eq!(at(2_000 * MS), (0, 2, 10));
+    }
+
+    #[test]
+    fn one_with_patience_takes_a_turn_to_come() {
+        let quota = Quota { interval: 10 * MS, burst: 2 };
+        let (now, mut due) = (1_000 * MS, 0);
+        for wait in [0, 0, 10, 20] {
+            let (take, next) = quota.reserve(due, now, 25 * MS);
+            assert_eq!(take.wait.as_millis(), wait);
+            due = next.unwrap();
+        }
+        let (take, next) = quota.reserve(due, now, 25 * MS);
+        assert_eq!((take.wait.as_millis(), next), (30, None));
+    }
+
+    #[test]
+    fn one_is_given_back_unless_time_has_done_so() {
+        let quota = Quota { interval: 10 * MS, burst: 3 };
+        let (_, first) = quota.take(0, 1_000 * MS);
+        let (_, second) = quota.take(first, 1_001 * MS);
+        assert_eq!(quota.without(second, first), Some(first));
+        // The second found the key as if never seen.
+        let (_, second) = quota.take(first, 1_011 * MS);
+        assert_eq!(quota.without(second, first), None);
+    }
+
+    #[test]
+    fn the_largest_numbers_neither_overflow_nor_let_in_too_many() {
+        let quota = Quota { interval: FURTHEST, burst: 1 };
+        assert!(quota.reserve(FURTHEST, u64::MAX / 2, u64::MAX).1.is_none());
+        assert_eq!(quota.take(0, 1).1, 0, "its end is past every time");
+        let quota = Quota { interval: u64::MAX, burst: u64::MAX };
+        assert_eq!(quota.depth(), u64::MAX);
+        assert!(quota.reserve(u64::MAX, u64::MAX, u64::MAX).1.is_none());
     }
 }

@@ -1,20 +1,20 @@
 //! How often. To add a store: write its file, add its line to `KINDS`.
 
+mod cells;
 pub mod gcra;
+mod keys;
+mod left;
+mod limit;
+mod limits;
 
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::request::Parts;
-
 use self::gcra::{Quota, Take};
-use super::{Desks, Shared};
-use crate::config::model::RateConfig;
+pub use self::limits::Limits;
 use crate::config::{Kind, KindInfo, Problems, Section, Table};
-use crate::exchange::Exchange;
-use crate::refusal::Refusal;
 
 /// Every kind of store that a config may name.
 pub const KINDS: &[Kind<Build>] = &[];
@@ -66,30 +66,4 @@ pub enum Counted {
     Deny,
     /// It cannot, and this gateway shall count by itself meanwhile.
     Local,
-}
-
-/// Limits of a route, all of which must have room.
-#[derive(Debug)]
-pub struct Limits {
-    all: Box<[RateConfig]>,
-}
-
-impl Limits {
-    /// A limit that is equal `before` goes on where it stands.
-    pub fn new(configs: &[&RateConfig], _shared: &Shared, _before: Option<&Self>) -> Self {
-        Self { all: configs.iter().map(|config| (*config).clone()).collect() }
-    }
-
-    /// 429 when one of them has no room; notes how much is left.
-    pub async fn admit(
-        &self,
-        _desks: &Desks,
-        _asked: &Parts,
-        _exchange: &mut Exchange,
-    ) -> Result<(), Refusal> {
-        if self.all.is_empty() {
-            return Ok(());
-        }
-        std::future::ready(Ok(())).await
-    }
 }
