@@ -17,8 +17,9 @@ use crate::exchange::RetryReason;
 use crate::forward::service::{Snapshot, Source};
 use crate::gateway::Table;
 use crate::observe::metric::{
-    ATTEMPTS, BUILD_INFO, CONNECTIONS, DURATION, IN_FLIGHT, INSTANCES, REFUSALS, REGISTRY_AGE,
-    REGISTRY_UP, REQUESTS, RETRIES, UPSTREAM_CONNECTIONS,
+    ATTEMPTS, BUILD_INFO, CONNECTIONS, DURATION, IN_FLIGHT, INSTANCES, RATE_LIMIT_KEYS,
+    RATE_LIMIT_OVERFLOW, REFUSALS, REGISTRY_AGE, REGISTRY_UP, REQUESTS, RETRIES,
+    UPSTREAM_CONNECTIONS,
 };
 use crate::observe::{self, CONTENT_TYPE, Page, RouteNumbers, Totals};
 use crate::refusal::Refusal;
@@ -44,6 +45,7 @@ fn whole(world: &World, control: &observe::Handle) -> String {
     let table = world.table.borrow().clone();
     let mut page = Page::default();
     exchanges(&mut page, &Numbers::of(&table));
+    limits(&mut page, &table);
     connections(&mut page, world);
     services(&mut page, world, &table);
     registries(&mut page, world);
@@ -119,6 +121,28 @@ fn exchanges(page: &mut Page, numbers: &Numbers<'_>) {
 /// What was counted at all: 10,000 routes times every code would be a page of zeros.
 fn counted<'a, T>(of: &'a [T], counts: &'a [u64]) -> impl Iterator<Item = (&'a T, u64)> {
     of.iter().zip(counts.iter().copied()).filter(|(_, count)| *count > 0)
+}
+
+/// Of routes that have a limit.
+fn limits(page: &mut Page, table: &Table) {
+    let mut by_route = BTreeMap::<&str, (u64, u64)>::new();
+    for route in &table.routes {
+        for limits in [&route.guard.limits, &route.guard.caller_limits] {
+            if !limits.is_empty() {
+                let (keys, overflowed) = by_route.entry(&route.label).or_default();
+                *keys += limits.keys();
+                *overflowed += limits.overflowed();
+            }
+        }
+    }
+    let mut family = page.family(&RATE_LIMIT_KEYS);
+    for (route, (keys, _)) in &by_route {
+        family.sample(&[("route", *route)], *keys);
+    }
+    let mut family = page.family(&RATE_LIMIT_OVERFLOW);
+    for (route, (_, overflowed)) in &by_route {
+        family.sample(&[("route", *route)], *overflowed);
+    }
 }
 
 fn connections(page: &mut Page, world: &World) {
