@@ -247,3 +247,6 @@ fn name_of(limit: &Limit, route: &str, twins: usize) -> String {
     };
     format!("{route}: {} burst {burst}{mode} #{twins}:", limit.text)
 }
+
+#[cfg(test)]
+mod tests;
