@@ -66,10 +66,7 @@ impl std::error::Error for CallError {}
 impl Client {
     /// A client that never has more than `connections` open, and takes answers of up to `body` bytes.
     pub fn new(tls: &tls::Settings, connections: usize, body: usize) -> Result<Self, tls::Problem> {
-        let http = tcp();
-        let free = Arc::new(Semaphore::new(connections));
-        let capped = Capped { http, free, made: Arc::default() };
-        let connector = tls.connector(capped)?;
+        let connector = connector(tls, connections)?;
         let legacy = Legacy::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(20))
@@ -109,6 +106,16 @@ impl Client {
         let answer = answer.map_err(|_| CallError::Late(within))?.map_err(|e| broken(&e))?;
         Ok(answer.map(Stream))
     }
+}
+
+/// Makes connections as [`Client`] does, for who speaks another protocol over them: asked for `http://host:port` or, under
+/// TLS, `https://host:port`. No more than `connections` at a time.
+pub fn connector(
+    tls: &tls::Settings,
+    connections: usize,
+) -> Result<HttpsConnector<Capped>, tls::Problem> {
+    let free = Arc::new(Semaphore::new(connections));
+    tls.connector(Capped { http: tcp(), free, made: Arc::default() })
 }
 
 fn tcp() -> HttpConnector {
