@@ -191,7 +191,11 @@ fn hide(
     secrets: &[&str],
     hidden: &mut Vec<Range<usize>>,
 ) {
-    let secret = names_secret(key, secrets) && !(key.len() <= SHORT && is_of_another(value));
+    let raw = || text.get(value.span()).unwrap_or_default();
+    // Of a URL only who asks is secret, wherever it stands.
+    let is_url = || names_secret(key, &["url"]) && raw().contains("://");
+    let is_of_another = key.len() <= SHORT && (is_of_another(value) || is_url());
+    let secret = names_secret(key, secrets) && !is_of_another;
     match value.get_ref() {
         DeValue::Table(table) if secret => {
             for (key, value) in table {
@@ -215,7 +219,7 @@ fn hide(
             }
         }
         DeValue::String(_) => {
-            let raw = text.get(value.span()).unwrap_or_default();
+            let raw = raw();
             let quotes = raw.len() - raw.trim_start_matches(['"', '\'']).len();
             let begin = value.span().start + quotes;
             hidden.extend(user_of_url(&raw[quotes..]).map(|u| begin + u.start..begin + u.end));
