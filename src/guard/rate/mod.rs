@@ -6,6 +6,13 @@ mod keys;
 mod left;
 mod limit;
 mod limits;
+mod redis;
+mod redis_breaker;
+mod redis_link;
+mod redis_reply;
+mod redis_script;
+mod redis_settings;
+mod redis_wire;
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -17,10 +24,15 @@ pub use self::limits::Limits;
 use crate::config::{Kind, KindInfo, Problems, Section, Table};
 
 /// Every kind of store that a config may name.
-pub const KINDS: &[Kind<Build>] = &[];
+pub const KINDS: &[Kind<Build>] = &[Kind {
+    name: "redis",
+    about: "Redis: gateways count together in one server, by a script that it runs once per request",
+    keys: redis::KEYS,
+    build: Build { check: redis::check, open: redis::open },
+}];
 
 /// What a configuration must know of the kinds.
-pub const INFOS: &[KindInfo] = &[];
+pub const INFOS: &[KindInfo] = &[KINDS[0].checked(KINDS[0].build.check)];
 
 /// How a kind reads its section.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,47 @@
+//! The script is run where it belongs, by a real server: see the tests of the whole gateway. Here: how it is asked for.
+
+use super::*;
+
+#[test]
+fn a_request_is_an_array_of_strings() {
+    let mut out = BytesMut::new();
+    request(&mut out, &[b"AUTH", b"", b"p\r\n\xff"]);
+    assert_eq!(&out[..], b"*3\r\n$4\r\nAUTH\r\n$0\r\n\r\n$4\r\np\r\n\xff\r\n");
+    out.clear();
+    take(&mut out, Script::Known, "k", Quota { interval: 10, burst: u64::MAX });
+    let text = String::from_utf8(out.to_vec()).unwrap();
+    let deepest = "$19\r\n4611686018427387904\r\n";
+    let name = &*NAME;
+    assert_eq!(
+        text,
+        format!(
+            "*6\r\n$7\r\nEVALSHA\r\n$40\r\n{name}\r\n$1\r\n1\r\n$1\r\nk\r\n$2\r\n10\r\n{deepest}"
+        )
+    );
+}
+
+#[test]
+fn places_are_short_and_plain_and_never_shared() {
+    let keys =
+        ["", "a", "A", "a}", "{a}", "a{", "\0", "a b", "#", "#a", &"x".repeat(100_000), "ä\r\n"];
+    let mut places: Vec<_> = keys.iter().map(|key| place("p:", key)).collect();
+    for place in &places {
+        assert!(place.len() <= 200, "{place}");
+        let tag = place.strip_prefix("p:{").and_then(|rest| rest.strip_suffix('}')).unwrap();
+        assert!(!tag.contains(['{', '}']) && tag.bytes().all(|b| b.is_ascii_graphic()), "{place}");
+    }
+    assert_eq!(place("p:", "all/0/1234"), "p:{all/0/1234}");
+    let digest = "01186fcf04b4b447f393e552964c08c7b419c1ad7a25c342a0b631b1967d3a27";
+    assert_eq!(place("", "a b\n"), format!("{{#{digest}}}"));
+    places.push(probe("p:"));
+    places.sort();
+    places.dedup();
+    assert_eq!(places.len(), keys.len() + 1);
+}
+
+#[test]
+fn numbers_are_written_in_decimal() {
+    for number in [0, 9, 10, 1_234_567_890, u64::MAX] {
+        assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
+    }
+}
