@@ -17,6 +17,7 @@ pub(crate) mod load;
 pub(crate) mod peer;
 pub(crate) mod ports;
 pub(crate) mod real;
+pub(crate) mod redis;
 pub(crate) mod relay;
 pub(crate) mod servers;
 pub(crate) mod wait;
