@@ -31,7 +31,7 @@ impl Health {
         if self.open.fetch_add(1, Ordering::Relaxed) == 0 {
             let Self { store, meanwhile, .. } = self;
             tracing::warn!(
-                "rate store {store}: {why}; on_error = {meanwhile} until it counts again"
+                "rate store {store}: does not count: {why}; on_error = {meanwhile} until it does"
             );
             self.tell(0.0);
         }

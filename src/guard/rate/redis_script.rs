@@ -12,7 +12,8 @@ use super::gcra::Quota;
 /// Lua's numbers are doubles, exact up to 2^53: nanoseconds since 1970 are beyond that, microseconds are not. So the due
 /// time is kept as whole microseconds and the nanoseconds beyond, and all else is counted from now. The server's clock
 /// may be set back, or the limit be a smaller one than before: a key is never further ahead than its limit allows.
-/// A request without room writes nothing; a key lives as long as it says something.
+/// A request without room writes nothing. A key lives for as long as it says something, and two milliseconds: one
+/// because the server counts a life from the beginning of its millisecond, one because it may look at its clock twice.
 const TEXT: &str = "\
 local interval, depth = tonumber(ARGV[1]), tonumber(ARGV[2])
 if redis.replicate_commands then redis.replicate_commands() end
@@ -25,7 +26,8 @@ local next = ahead + interval
 if next > depth then return {next - depth, 0, ahead} end
 ns = math.fmod(next, 1000)
 us = now + (next - ns) / 1000
-redis.call('SET', KEYS[1], string.format('%.0f %.0f', us, ns), 'PX', string.format('%.0f', math.ceil(next / 1000000)))
+local keep = math.ceil(next / 1000000) + 2
+redis.call('SET', KEYS[1], string.format('%.0f %.0f', us, ns), 'PX', string.format('%.0f', keep))
 local room = depth - next
 return {0, (room - math.fmod(room, interval)) / interval, next}
 ";
