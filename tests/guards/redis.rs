@@ -1,1 +1,220 @@
-//! Several gateways count together.
+//! Limits that gateways share in a Redis server: the real gateway, the real server.
+
+mod away;
+mod hostile;
+mod script;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::support::backend::{Answering, OK};
+use crate::support::client::Client;
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::redis::Redis;
+use crate::support::wait;
+
+/// Bound on what should take a second or two, on a machine that is busy with other things.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Skips a test whose server is missing.
+macro_rules! or_skip {
+    ($found:expr) => {
+        match $found {
+            Some(found) => found,
+            None => return,
+        }
+    };
+}
+pub(super) use or_skip;
+
+/// A gateway whose one route has this limit, kept in a store with these keys.
+async fn gateway(backend: &Answering, limit: &str, store: &str, workers: usize) -> Gateway {
+    Setup::to(&[backend.address])
+        .top(&format!("workers = {workers}"))
+        .route(&format!("rate_limit = [{{ {limit}, store = \"shared\" }}]"))
+        .tables(&format!("[rate_store.shared]\nkind = \"redis\"\n{store}"))
+        .start()
+        .await
+}
+
+/// A store that waits for its server longer than a busy machine lets one wait, and lets nobody in without it.
+fn patient(redis: &Redis) -> String {
+    format!("url = \"{}\"\ntimeout = \"5s\"\non_error = \"deny\"", redis.url())
+}
+
+async fn backend() -> Answering {
+    Answering::with(OK).await
+}
+
+/// The statuses of so many requests, one after the other over one connection.
+async fn statuses(gateway: &Gateway, count: usize) -> Vec<u16> {
+    let mut client = Client::new(gateway.web());
+    let mut statuses = Vec::new();
+    for _ in 0..count {
+        statuses.push(client.get("/").await.expect("an answer").status);
+    }
+    statuses
+}
+
+/// Lines of the log that speak of the store.
+fn said(gateway: &Gateway) -> Vec<String> {
+    let about = |line: &String| line.contains("rate store shared:");
+    gateway.said().into_iter().filter(about).collect()
+}
+
+/// The same, once there are so many.
+async fn told(gateway: &Gateway, lines: usize) -> Vec<String> {
+    let enough = async || Some(said(gateway)).filter(|said| said.len() >= lines);
+    let said = wait::until("the store's state is told", SOON, enough).await;
+    assert_eq!(said.len(), lines, "{said:#?}");
+    said
+}
+
+/// What came of requests sent in a stream: how many were let in, how many were not.
+#[derive(Debug, Default)]
+struct Flood {
+    let_in: u64,
+    refused: u64,
+}
+
+/// Sends requests for so long, each client as often as `pace` says.
+async fn flood(web: &[SocketAddr], clients: usize, pace: Duration, long: Duration) -> Flood {
+    let end = Instant::now() + long;
+    let mut all = JoinSet::new();
+    for at in 0..clients {
+        let mut client = Client::new(web[at % web.len()]);
+        all.spawn(async move {
+            let mut seen = Flood::default();
+            let mut ticks = tokio::time::interval(pace);
+            while Instant::now() < end {
+                ticks.tick().await;
+                match client.get("/").await.expect("an answer").status {
+                    200 => seen.let_in += 1,
+                    429 => seen.refused += 1,
+                    other => panic!("{other}"),
+                }
+            }
+            seen
+        });
+    }
+    let mut sum = Flood::default();
+    while let Some(seen) = all.join_next().await {
+        let seen = seen.expect("no client panics");
+        sum.let_in += seen.let_in;
+        sum.refused += seen.refused;
+    }
+    sum
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_gateways_share_one_limit_exactly() {
+    const RATE: u64 = 50;
+    let redis = or_skip!(Redis::start().await);
+    let backend = backend().await;
+    let limit = format!("rate = \"{RATE}/s\"");
+    let one = gateway(&backend, &limit, &patient(&redis), 2).await;
+    let two = gateway(&backend, &limit, &patient(&redis), 2).await;
+    let began = Instant::now();
+    let long = Duration::from_secs(6);
+    let web = [one.web(), two.web()];
+    let seen = flood(&web, 20, Duration::from_millis(40), long).await;
+    let took = began.elapsed();
+    // A burst of one second's, then the rate for as long as requests came: a little less than from begin to end.
+    let most = (RATE as f64) * (1.0 + took.as_secs_f64());
+    let least = (RATE as f64) * (1.0 + long.as_secs_f64());
+    let let_in = seen.let_in as f64;
+    assert!(let_in <= most * 1.01 + 1.0 && let_in >= least * 0.99 - 1.0, "{seen:?} in {took:?}");
+    assert!(seen.refused > seen.let_in, "not much of an overload: {seen:?}");
+    assert_eq!(backend.count() as u64, seen.let_in);
+}
+
+#[tokio::test]
+async fn a_request_is_one_command_and_nothing_is_left_behind() {
+    const REQUESTS: u64 = 300;
+    let redis = or_skip!(Redis::start().await);
+    let backend = backend().await;
+    let limit = "rate = \"100/s\", burst = 50, key = \"header:x-who\"";
+    let gateway = gateway(&backend, limit, &patient(&redis), 1).await;
+    assert_eq!(statuses(&gateway, 1).await, [200]);
+    let before = (redis.calls("evalsha").await, redis.calls("eval").await);
+    let mut client = Client::new(gateway.web());
+    for who in 0..REQUESTS {
+        let fields = format!("x-who: caller-{}\r\n", who % 150);
+        assert_eq!(client.send("GET /", &fields, "").await.expect("an answer").status, 200);
+    }
+    let after = (redis.calls("evalsha").await, redis.calls("eval").await);
+    assert_eq!((after.0 - before.0, after.1 - before.1), (REQUESTS, 0));
+    let stats: String = redis.say(&["INFO", "clients"]).await;
+    assert!(stats.contains("connected_clients:2"), "one connection and the test's own: {stats}");
+    let keys: Vec<String> = redis.say(&["KEYS", "*"]).await;
+    assert!(keys.iter().all(|key| key.starts_with("frontgate:{")), "{keys:?}");
+    // Each says something for as long as its burst takes to refill: here no longer than 20 ms.
+    wait::until("no key is left", SOON, async || {
+        (redis.say::<u64>(&["DBSIZE"]).await == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn keys_stand_where_the_settings_say_and_expire_when_their_burst_has_room_again() {
+    let redis = or_skip!(Redis::start().await);
+    let backend = backend().await;
+    let address = redis.address();
+    let store = format!(
+        "url = \"redis://{address}/3\"\nprefix = \"edge \"\ntimeout = \"5s\"\non_error = \"deny\""
+    );
+    let gateway = gateway(&backend, "rate = \"1/h\", burst = 2", &store, 1).await;
+    assert_eq!(statuses(&gateway, 4).await, [200, 200, 429, 429]);
+    let client = ::redis::Client::open(format!("redis://{address}/3")).expect("an address");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+    let keys: Vec<String> =
+        ::redis::cmd("KEYS").arg("*").query_async(&mut connection).await.expect("an answer");
+    let [key] = keys.as_slice() else { panic!("{keys:?}") };
+    assert!(key.starts_with("edge {") && key.ends_with('}'), "{key}");
+    let left: u64 =
+        ::redis::cmd("PTTL").arg(key).query_async(&mut connection).await.expect("an answer");
+    let hours = 2 * 3_600_000;
+    assert!(left <= hours && left > hours - 600_000, "{left}");
+    assert_eq!(redis.say::<u64>(&["DBSIZE"]).await, 0, "nothing in another database");
+}
+
+#[tokio::test]
+async fn a_server_that_forgets_keys_or_scripts_costs_no_request() {
+    let redis = or_skip!(Redis::start().await);
+    let backend = backend().await;
+    let gateway = gateway(&backend, "rate = \"3/h\"", &patient(&redis), 1).await;
+    assert_eq!(statuses(&gateway, 4).await, [200, 200, 200, 429]);
+    redis.say::<()>(&["SCRIPT", "FLUSH"]).await;
+    assert_eq!(statuses(&gateway, 2).await, [429, 429]);
+    redis.say::<()>(&["FLUSHALL"]).await;
+    assert_eq!(statuses(&gateway, 4).await, [200, 200, 200, 429]);
+    redis.say::<()>(&["FLUSHALL"]).await;
+    redis.say::<()>(&["SCRIPT", "FLUSH"]).await;
+    assert_eq!(statuses(&gateway, 4).await, [200, 200, 200, 429]);
+    // A key that somebody else has written over says nothing, and is written anew.
+    let keys: Vec<String> = redis.say(&["KEYS", "*"]).await;
+    redis.say::<()>(&["SET", &keys[0], "nonsense"]).await;
+    assert_eq!(statuses(&gateway, 4).await, [200, 200, 200, 429]);
+    let missed = gateway.metric("frontgate_rate_store_errors_total", &[]).await;
+    assert_eq!(missed, 0.0);
+    assert_eq!(gateway.metric("frontgate_rate_store_up", &["store=\"shared\""]).await, 1.0);
+    assert_eq!(said(&gateway), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_user_who_may_do_no_more_than_is_needed_is_enough() {
+    let redis = or_skip!(Redis::start().await);
+    let may = ["~frontgate:*", "+eval", "+evalsha", "+get", "+set", "+time"];
+    let set = ["ACL", "SETUSER", "gate@way", "on", ">p@ss:w/#?d"];
+    redis.say::<()>(&[&set[..], &may].concat()).await;
+    let backend = backend().await;
+    let store = format!(
+        "url = \"redis://gate@way:p@ss:w%2F%23%3Fd@{}\"\ntimeout = \"5s\"\non_error = \"deny\"",
+        redis.address()
+    );
+    let gateway = gateway(&backend, "rate = \"2/h\"", &store, 1).await;
+    assert_eq!(statuses(&gateway, 3).await, [200, 200, 429]);
+    assert_eq!(said(&gateway), [""; 0]);
+}
