@@ -44,6 +44,8 @@ pub struct Exchange {
     pub method: Method,
     /// Its request is in HTTP/1.1 without a body, so that another protocol may follow it (RFC 9110 section 7.8).
     pub may_switch: bool,
+    /// The method that it asks about, when it is a preflight of a route that says which pages may ask.
+    pub preflight: Option<Method>,
     /// When its head was complete.
     pub began: Instant,
     /// Why the gateway answered by itself.
@@ -102,6 +104,7 @@ impl Exchange {
             route: None,
             method,
             may_switch: false,
+            preflight: None,
             began: clock::now(),
             refusal: None,
             caller: None,

@@ -5,9 +5,9 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::ALLOW;
+use http::header::{ALLOW, VARY};
 use http::request::Parts;
-use http::{Method, Response, Version};
+use http::{HeaderMap, Method, Response, Version};
 use ipnet::IpNet;
 
 use crate::config::model::RouteConfig;
@@ -95,9 +95,7 @@ pub async fn answer(
         exchange.json = wants_json(&parts.headers);
     }
     let mut response = passed.unwrap_or_else(|refusal| exchange.refuse(refusal));
-    for (name, value) in exchange.marks.drain(..) {
-        response.headers_mut().insert(name, value);
-    }
+    gateway.mark(response.headers_mut(), exchange);
     crate::wire::spare::give_map(parts.headers);
     response
 }
@@ -112,8 +110,13 @@ async fn pass(
     exchange.may_switch = parts.version == Version::HTTP_11 && matches!(body, Body::Empty);
     let (route, which_path) = gateway.find(client, parts, exchange)?;
     let (guard, desks) = (&route.guard, &*gateway.desks);
+    if let Some(cors) = &guard.cors {
+        cors.note(parts, exchange);
+    }
     guard.clients.check(exchange)?;
-    if let Some(answer) = guard.cors.as_ref().and_then(|cors| cors.check(parts, exchange)) {
+    if let Some(cors) = &guard.cors
+        && let Some(answer) = cors.check(parts, exchange)?
+    {
         return Ok(answer);
     }
     guard.body.check(&mut body, exchange)?;
@@ -222,6 +225,21 @@ impl Gateway {
         }
     }
 
+    /// Puts into an answer what it says whoever gives it.
+    fn mark(&self, headers: &mut HeaderMap, exchange: &mut Exchange) {
+        let route = exchange.route.map(|at| &self.table.routes[at]);
+        // The answer to a preflight is the route's own.
+        if exchange.preflight.is_none() && route.is_some_and(|route| route.guard.cors.is_some()) {
+            guard::cors::unsaid(headers);
+        }
+        for (name, value) in exchange.marks.drain(..) {
+            match name {
+                VARY => guard::cors::vary(headers, value),
+                _ => drop(headers.insert(name, value)),
+            }
+        }
+    }
+
     fn address(&self, client: &Client, parts: &Parts) -> std::net::IpAddr {
         let peer = client.peer.ip().to_canonical();
         if !client.trusted {
@@ -245,7 +263,15 @@ impl Gateway {
             headers: &parts.headers,
             listener: client.listener,
         };
-        let found = match self.table.router.find(&ask) {
+        let asked = guard::cors::preflight(parts);
+        let found = asked.and_then(|method| {
+            let found = self.table.router.find(&Ask { method: &method, ..ask });
+            let Outcome::Found { target, .. } = found else { return None };
+            self.table.routes[*target].guard.cors.as_ref()?;
+            exchange.preflight = Some(method.clone());
+            Some(found)
+        });
+        let found = match found.unwrap_or_else(|| self.table.router.find(&ask)) {
             Outcome::Found { target, path } => Ok((*target, path)),
             Outcome::WrongMethod(allow) => {
                 exchange.hints.push((ALLOW, allow.value()));

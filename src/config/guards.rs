@@ -288,6 +288,10 @@ fn origin(text: &str) -> Option<OriginPattern> {
     if text == "*" {
         return Some(OriginPattern::Any);
     }
+    // What a page without an origin of its own sends: a file, a frame in a sandbox.
+    if text == "null" {
+        return Some(OriginPattern::Exact(text.to_owned()));
+    }
     let text = text.to_ascii_lowercase();
     let (scheme, authority) = text.split_once("://")?;
     let uri: http::Uri = format!("http://{}", authority.replacen("*.", "", 1)).parse().ok()?;

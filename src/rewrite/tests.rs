@@ -40,6 +40,7 @@ fn exchange(address: IpAddr) -> Exchange {
         route: None,
         method: Method::GET,
         may_switch: false,
+        preflight: None,
         began: Instant::now(),
         refusal: None,
         caller: None,

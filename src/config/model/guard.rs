@@ -126,7 +126,7 @@ impl RateMode {
 pub struct CorsConfig {
     /// Whose pages; at least one.
     pub origins: Vec<OriginPattern>,
-    /// What they may do beside GET, HEAD and POST; empty means what the route takes.
+    /// What a preflight may ask for, GET includes HEAD; empty means what the route takes.
     pub methods: Vec<Method>,
     /// Request headers they may send beside the harmless ones.
     pub headers: CorsHeaders,
@@ -152,7 +152,7 @@ pub enum CorsHeaders {
 pub enum OriginPattern {
     /// `"*"`.
     Any,
-    /// `https://app.example.com`, in lower case.
+    /// `https://app.example.com`, in lower case; `null`.
     Exact(String),
     /// `https://*.example.com` as its parts before and behind the star: one or more labels.
     Subdomains {

@@ -12,6 +12,7 @@ fn exchange(method: Method) -> Exchange {
         route: Some(0),
         method,
         may_switch: false,
+        preflight: None,
         began: Instant::now(),
         refusal: None,
         caller: None,
