@@ -232,7 +232,7 @@ pub(super) fn networks(table: &mut Table<'_>, key: &str) -> Vec<IpNet> {
     let mut nets = Vec::new();
     for (text, place) in table.spots(key).unwrap_or_default() {
         match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
-            Ok(net) => nets.push(net),
+            Ok(net) => nets.push(plain(net)),
             Err(_) => {
                 let hint = "like \"10.0.0.0/8\", \"fd00::/8\" or \"192.0.2.7\"";
                 table.problem_at(&place, "not a network and not an address", hint);
@@ -240,6 +240,15 @@ pub(super) fn networks(table: &mut Table<'_>, key: &str) -> Vec<IpNet> {
         }
     }
     nets
+}
+
+/// IPv4 addresses in IPv6's clothes (RFC 4291 section 2.5.5.2) are IPv4 addresses, as those of clients are.
+fn plain(net: IpNet) -> IpNet {
+    let mapped = match net {
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96)),
+        IpNet::V4(_) => None,
+    };
+    mapped.and_then(|(v4, bits)| IpNet::new(v4.into(), bits).ok()).unwrap_or(net)
 }
 
 /// `[defaults.<what>]`, without the keys that belong to one route or service alone.
