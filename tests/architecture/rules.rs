@@ -31,7 +31,7 @@ const KINDS: [&str; 6] = [
 const JSON: [&str; 3] = ["admin/", "cli", "demo/"];
 /// The last one reads whom the system asks and notices when that changes, as every program that resolves names does.
 const OUTSIDE: [&str; 6] =
-    ["config/", "cli", "listen/tls", "state", "guard/auth/basic/file", "registry/dns/system"];
+    ["config/", "cli", "listen/tls", "state", "guard/auth/basic_file", "registry/dns/system"];
 
 const FILE_LINES: usize = 400;
 const MEDIAN_LINES: usize = 150;

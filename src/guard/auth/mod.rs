@@ -4,6 +4,14 @@ pub mod claims;
 pub mod jwk;
 pub mod jws;
 pub mod keys;
+pub mod apr1;
+pub mod basic;
+pub mod basic_desk;
+pub mod basic_file;
+pub mod basic_users;
+pub mod hashes;
+pub mod hashing;
+pub mod named;
 pub mod spot;
 
 use std::fmt::Debug;
@@ -12,7 +20,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::WWW_AUTHENTICATE;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response};
 
@@ -23,10 +31,15 @@ use crate::refusal::Refusal;
 use crate::wire::Body;
 
 /// Every kind of scheme that a config may name.
-pub const KINDS: &[Kind<Build>] = &[];
+pub const KINDS: &[Kind<Build>] = &[Kind {
+    name: "basic",
+    about: "names and passwords, in the config or a file as htpasswd writes it (RFC 7617)",
+    keys: basic::KEYS,
+    build: Build { check: check::<basic::Basic>, open: open::<basic::Basic> },
+}];
 
 /// What a configuration must know of the kinds.
-pub const INFOS: &[KindInfo] = &[];
+pub const INFOS: &[KindInfo] = &[KINDS[0].checked(KINDS[0].build.check)];
 
 /// How a kind reads its section.
 #[derive(Clone, Copy, Debug)]
@@ -47,17 +60,14 @@ pub struct Setting<'a> {
 }
 
 /// A kind that reads its own section; problems are reported there.
-#[allow(dead_code)]
 trait FromTable: Scheme + Sized + 'static {
     fn from_table(setting: Setting<'_>, table: &mut Table<'_>) -> Option<Self>;
 }
 
-#[allow(dead_code)]
 fn check<S: FromTable>(table: &mut Table<'_>) {
     S::from_table(Setting { name: "", state: None }, table);
 }
 
-#[allow(dead_code)]
 fn open<S: FromTable>(setting: Setting<'_>, table: &mut Table<'_>) -> Option<Arc<dyn Scheme>> {
     Some(Arc::new(S::from_table(setting, table)?))
 }
@@ -128,6 +138,11 @@ pub enum Denied {
         /// As in `Bad`.
         reason: String,
     },
+    /// Whether they are cannot be found out now: too much is being tried.
+    Busy {
+        /// As in `Bad`.
+        reason: String,
+    },
     /// Another service has answered, and that is the answer.
     Answered(Box<Response<Body>>),
 }
@@ -187,7 +202,8 @@ impl Auth {
         self.refuse(desks, denials, exchange)
     }
 
-    /// Another service's answer first, then 403 for who is known, then 401 with every way in.
+    /// Another service's answer first, then 503 where nothing could be found out, then 403 for who is known, then 401 with
+    /// every way in.
     fn refuse(
         &self,
         desks: &Desks,
@@ -195,6 +211,7 @@ impl Auth {
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Body>>, Refusal> {
         let mut refusal = Refusal::Unauthenticated;
+        let mut busy = false;
         let mut causes = Vec::new();
         let mut answer = None;
         for ((at, name), denied) in self.schemes.iter().zip(denials) {
@@ -207,6 +224,10 @@ impl Auth {
                     refusal = Refusal::Forbidden;
                     causes.push(format!("auth.{name}: {reason}"));
                 }
+                Denied::Busy { reason } => {
+                    busy = true;
+                    causes.push(format!("auth.{name}: {reason}"));
+                }
                 Denied::Answered(response) => answer = Some(*response),
             }
         }
@@ -215,6 +236,12 @@ impl Auth {
             return Ok(answer);
         }
         exchange.cause = Some(causes.join("; "));
+        if busy {
+            // What it brought may be good: it is not to bring anything else.
+            exchange.hints.clear();
+            exchange.hints.push((RETRY_AFTER, HeaderValue::from_static("1")));
+            return Err(Refusal::Overloaded);
+        }
         Err(refusal)
     }
 }
