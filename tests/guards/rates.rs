@@ -181,7 +181,6 @@ async fn overload(key: &str) {
     let first = clients.iter().filter_map(|(_, _, first, _)| *first).min().expect("an answer");
     let last = clients.iter().map(|(.., last)| *last).max().expect("a client");
     let (most, least) = (BURST + RATE * took, BURST + RATE * (last - first).as_secs_f64() - 1.0);
-    println!("{key}: {let_in} of {asked} let in, between {least} and {most}");
     assert!(let_in <= most, "{let_in} of at most {most}");
     assert!(let_in >= least * 0.99, "{let_in} of at least {least}");
     assert!(asked as f64 >= 10.0 * let_in, "{asked} is no overload of {let_in}");

@@ -1,16 +1,16 @@
 //! Who calls. To add a scheme: write its file, add its line to `KINDS`.
 
-pub mod claims;
-pub mod jwk;
-pub mod jws;
-pub mod keys;
 pub mod apr1;
 pub mod basic;
 pub mod basic_desk;
 pub mod basic_file;
 pub mod basic_users;
+pub mod claims;
 pub mod hashes;
 pub mod hashing;
+pub mod jwk;
+pub mod jws;
+pub mod keys;
 pub mod named;
 pub mod spot;
 
