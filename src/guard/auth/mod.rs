@@ -11,6 +11,7 @@ pub mod hashing;
 pub mod jwk;
 pub mod jws;
 pub mod keys;
+pub mod key;
 pub mod named;
 pub mod spot;
 
@@ -31,15 +32,24 @@ use crate::refusal::Refusal;
 use crate::wire::Body;
 
 /// Every kind of scheme that a config may name.
-pub const KINDS: &[Kind<Build>] = &[Kind {
-    name: "basic",
-    about: "names and passwords, in the config or a file as htpasswd writes it (RFC 7617)",
-    keys: basic::KEYS,
-    build: Build { check: check::<basic::Basic>, open: open::<basic::Basic> },
-}];
+pub const KINDS: &[Kind<Build>] = &[
+    Kind {
+        name: "basic",
+        about: "names and passwords, in the config or a file as htpasswd writes it (RFC 7617)",
+        keys: basic::KEYS,
+        build: Build { check: check::<basic::Basic>, open: open::<basic::Basic> },
+    },
+    Kind {
+        name: "key",
+        about: "a text that only one caller has, in a header, a cookie or the query",
+        keys: key::KEYS,
+        build: Build { check: check::<key::ApiKeys>, open: open::<key::ApiKeys> },
+    },
+];
 
 /// What a configuration must know of the kinds.
-pub const INFOS: &[KindInfo] = &[KINDS[0].checked(KINDS[0].build.check)];
+pub const INFOS: &[KindInfo] =
+    &[KINDS[0].checked(KINDS[0].build.check), KINDS[1].checked(KINDS[1].build.check)];
 
 /// How a kind reads its section.
 #[derive(Clone, Copy, Debug)]
