@@ -66,12 +66,17 @@ impl std::error::Error for CallError {}
 impl Client {
     /// A client that never has more than `connections` open, and takes answers of up to `body` bytes.
     pub fn new(tls: &tls::Settings, connections: usize, body: usize) -> Result<Self, tls::Problem> {
-        let connector = connector(tls, connections)?;
+        Ok(Self::with(&tls.prepare()?, connections, body))
+    }
+
+    /// The same with settings that were found good: reads nothing, so it may also be made where requests are served. Its
+    /// connections run where it is used.
+    pub fn with(tls: &tls::Prepared, connections: usize, body: usize) -> Self {
         let legacy = Legacy::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(20))
-            .build(connector);
-        Ok(Self { legacy, body })
+            .build(tls.connector(capped(connections)));
+        Self { legacy, body }
     }
 
     /// Sends one request and takes its whole answer, whatever its status.
@@ -114,8 +119,11 @@ pub fn connector(
     tls: &tls::Settings,
     connections: usize,
 ) -> Result<HttpsConnector<Capped>, tls::Problem> {
-    let free = Arc::new(Semaphore::new(connections));
-    tls.connector(Capped { http: tcp(), free, made: Arc::default() })
+    Ok(tls.prepare()?.connector(capped(connections)))
+}
+
+fn capped(connections: usize) -> Capped {
+    Capped { http: tcp(), free: Arc::new(Semaphore::new(connections)), made: Arc::default() }
 }
 
 fn tcp() -> HttpConnector {

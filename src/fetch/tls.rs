@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hyper_rustls::{
     ConfigBuilderExt, FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder,
 };
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -107,18 +108,11 @@ impl Settings {
         }
     }
 
-    /// Makes connections as these settings say. A problem when what they name cannot be used.
-    pub fn connector(&self, tcp: Capped) -> Result<HttpsConnector<Capped>, Problem> {
-        let builder = HttpsConnectorBuilder::new().with_tls_config(self.client()?).https_or_http();
-        let builder = match &self.server_name {
-            Some(name) => {
-                let name = ServerName::try_from(name.clone())
-                    .map_err(|e| problem("tls.server_name", e))?;
-                builder.with_server_name_resolver(FixedServerNameResolver::new(name))
-            }
-            None => builder,
-        };
-        Ok(builder.enable_http1().wrap_connector(tcp))
+    /// What connections are made with. A problem when what these settings name cannot be used.
+    pub fn prepare(&self) -> Result<Prepared, Problem> {
+        let name = self.server_name.clone().map(ServerName::try_from).transpose();
+        let server_name = name.map_err(|e| problem("tls.server_name", e))?;
+        Ok(Prepared { client: self.client()?, server_name })
     }
 
     fn client(&self) -> Result<ClientConfig, Problem> {
@@ -143,6 +137,30 @@ impl Settings {
         let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes())
             .map_err(|e| problem("tls.key", e))?;
         builder.with_client_auth_cert(chain, key).map_err(|e| problem("tls.certificate", e))
+    }
+}
+
+/// Settings that were found good, with the certificates they name.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    client: ClientConfig,
+    server_name: Option<ServerName<'static>>,
+}
+
+impl Prepared {
+    /// Makes connections as the settings say.
+    pub fn connector(&self, tcp: Capped) -> HttpsConnector<Capped> {
+        let mut client = self.client.clone();
+        // Clones would share what sessions they keep, behind a lock.
+        client.resumption = Resumption::default();
+        let builder = HttpsConnectorBuilder::new().with_tls_config(client).https_or_http();
+        let builder = match &self.server_name {
+            Some(name) => {
+                builder.with_server_name_resolver(FixedServerNameResolver::new(name.clone()))
+            }
+            None => builder,
+        };
+        builder.enable_http1().wrap_connector(tcp)
     }
 }
 
