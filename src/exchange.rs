@@ -38,6 +38,10 @@ pub struct Exchange {
     pub id: HeaderValue,
     /// The client: the peer, or what a trusted peer says.
     pub address: IpAddr,
+    /// Whether `trusted_proxies` holds the peer, so that it may say how the client asked.
+    pub trusted: bool,
+    /// Whether it came under TLS.
+    pub tls: bool,
     /// Index into the table's routes, once one was found.
     pub route: Option<usize>,
     /// The request's method.
@@ -101,6 +105,8 @@ impl Exchange {
         Self {
             id,
             address: client.peer.ip().to_canonical(),
+            trusted: client.trusted,
+            tls: client.tls,
             route: None,
             method,
             may_switch: false,

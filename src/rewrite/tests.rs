@@ -39,6 +39,8 @@ fn exchange(address: IpAddr) -> Exchange {
         address,
         route: None,
         method: Method::GET,
+        trusted: false,
+        tls: false,
         may_switch: false,
         preflight: None,
         began: Instant::now(),

@@ -11,6 +11,8 @@ fn exchange(method: Method) -> Exchange {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         route: Some(0),
         method,
+        trusted: false,
+        tls: false,
         may_switch: false,
         preflight: None,
         began: Instant::now(),
