@@ -121,7 +121,8 @@ async fn pass(
     }
     guard.body.check(&mut body, exchange)?;
     guard.limits.admit(desks, parts, exchange).await?;
-    if let Some(answer) = guard.auth.admit(desks, parts, exchange).await? {
+    if let Some(mut answer) = guard.auth.admit(desks, parts, exchange).await? {
+        rewrite::passed_on(answer.headers_mut(), exchange);
         return Ok(answer);
     }
     guard.caller_limits.admit(desks, parts, exchange).await?;

@@ -31,6 +31,12 @@ pub struct Rewrite {
     response_headers: HeaderEdits,
 }
 
+/// What the client gets of the answer of a service that is not the route's: as it is, but for what is about its connection.
+pub fn passed_on(headers: &mut HeaderMap, exchange: &Exchange) {
+    hop_by_hop::response(headers);
+    headers.insert(REQUEST_ID, exchange.id.clone());
+}
+
 impl Rewrite {
     /// `told` are names of headers that callers are told by. Fails with one line when the path's rewrite does not fit the
     /// route's paths.

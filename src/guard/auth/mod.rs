@@ -6,14 +6,16 @@ pub mod basic_desk;
 pub mod basic_file;
 pub mod basic_users;
 pub mod claims;
+mod forward;
 pub mod hashes;
 pub mod hashing;
 pub mod jwk;
 pub mod jws;
-pub mod keys;
 pub mod key;
+pub mod keys;
 pub mod named;
 pub mod spot;
+mod subrequest;
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -40,6 +42,12 @@ pub const KINDS: &[Kind<Build>] = &[
         build: Build { check: check::<basic::Basic>, open: open::<basic::Basic> },
     },
     Kind {
+        name: "forward",
+        about: "another service: a 2xx to a question about the request lets in",
+        keys: forward::KEYS,
+        build: Build { check: check::<forward::Forward>, open: open::<forward::Forward> },
+    },
+    Kind {
         name: "key",
         about: "a text that only one caller has, in a header, a cookie or the query",
         keys: key::KEYS,
@@ -48,8 +56,11 @@ pub const KINDS: &[Kind<Build>] = &[
 ];
 
 /// What a configuration must know of the kinds.
-pub const INFOS: &[KindInfo] =
-    &[KINDS[0].checked(KINDS[0].build.check), KINDS[1].checked(KINDS[1].build.check)];
+pub const INFOS: &[KindInfo] = &[
+    KINDS[0].checked(KINDS[0].build.check),
+    KINDS[1].checked(KINDS[1].build.check),
+    KINDS[2].checked(KINDS[2].build.check),
+];
 
 /// How a kind reads its section.
 #[derive(Clone, Copy, Debug)]
