@@ -144,6 +144,31 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// A string, a whole number or a flag, or a list of these, each as text.
+    pub fn words(&mut self, key: &str) -> Option<Vec<String>> {
+        let node = self.find(key)?;
+        let items: Vec<&Node> = match &node.value {
+            Value::List(items) => items.iter().collect(),
+            Value::Text(_)
+            | Value::Integer(_)
+            | Value::Flag(_)
+            | Value::Table(_)
+            | Value::Other(..) => vec![node],
+        };
+        let mut words = Vec::new();
+        for item in items {
+            match &item.value {
+                Value::Text(text) => words.push(text.clone()),
+                Value::Integer(number) => words.push(number.to_string()),
+                Value::Flag(flag) => words.push(flag.to_string()),
+                Value::List(_) | Value::Table(_) | Value::Other(..) => {
+                    return self.wrong(key, item, "strings, whole numbers or booleans", None);
+                }
+            }
+        }
+        Some(words)
+    }
+
     /// The keys that this table itself writes, for one whose keys are the operator's own.
     pub fn written(&self) -> Vec<String> {
         let entries = self.layers[0].entries().unwrap_or_default();
