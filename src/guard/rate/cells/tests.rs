@@ -98,6 +98,61 @@ fn keys_that_fall_into_one_set_find_room_in_the_next_level() {
     assert_eq!((cells.held(), cells.spilled()), (200, 0));
 }
 
+/// What two workers do that bring in the same key at once, step by step.
+#[test]
+fn of_two_claims_of_a_key_one_stands() {
+    const KEY: u64 = 5;
+    let quota = Quota { interval: 100, burst: 1 };
+    let mut change = |due, now| Some(quota.take(due, now).1);
+    for next_level in [false, true] {
+        for turns in [[0, 1], [1, 0]] {
+            let cells = Cells::default();
+            let low = cells.make(KEY, 0);
+            let set = cells.sets(KEY).last().and_then(|(_, set)| set).unwrap();
+            assert!(std::ptr::eq(low, &set[0]));
+            let slots = if next_level { [cells.make(KEY, 1), low] } else { [low, &set[3]] };
+            let claims = slots.map(|slot| cells.claim(KEY, slot, 0).unwrap());
+            assert_eq!(cells.held(), 2);
+            let settled = turns.map(|turn| {
+                let (slot, claim) = claims[turn];
+                cells.settle(slot, claim, 1_000, &mut change).then_some(turn)
+            });
+            // The first, whoever is quicker: otherwise two might clear each other for ever.
+            assert_eq!(settled.into_iter().flatten().collect::<Vec<_>>(), [0]);
+            assert_eq!(slots.map(|slot| slot.load(SeqCst)), [packed(KEY, 1_100), 0]);
+            assert_eq!(cells.held(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_claim_of_one_who_was_held_up_is_settled_by_who_comes() {
+    const KEY: u64 = 5;
+    let quota = Quota { interval: 100, burst: 2 };
+    let cells = Cells::default();
+    let (slot, claim) = cells.claim(KEY, cells.make(KEY, 0), 0).unwrap();
+    assert_eq!(take(&cells, KEY, 1_000, quota), (true, Spot::Own));
+    let mut change = |due, now| Some(quota.take(due, now).1);
+    assert!(!cells.settle(slot, claim, 1_000, &mut change), "it must look again");
+    assert_eq!((number(&cells, KEY), cells.held()), (Some(1_100), 1));
+}
+
+#[test]
+fn a_cell_that_has_become_anothers_is_left_alone() {
+    let quota = Quota { interval: 100, burst: 2 };
+    let cells = Cells::default();
+    let (one, other) = (5, 6);
+    take(&cells, one, 1_000, quota);
+    let Found::Cell(slot, seen) = cells.find(one, 1_000) else { panic!("it is there") };
+    let mut change = |due, now| Some(quota.take(due, now).1);
+    // Between looking and changing, another key takes the cell, which is full again.
+    let (_, claim) = cells.claim(other, slot, seen).unwrap();
+    assert!(!exchange(slot, seen, 2_000, &mut change));
+    assert!(cells.settle(slot, claim, 2_000, &mut change));
+    assert!(!exchange(slot, seen, 2_000, &mut change));
+    assert_eq!((number(&cells, one), number(&cells, other)), (None, Some(2_100)));
+}
+
 /// A million keys, none of which is full again: what they cost, and how many found no room.
 #[test]
 fn a_million_keys_stay_within_the_bound() {
