@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::support::backend::{Answering, Backend, OK};
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
@@ -233,6 +235,21 @@ async fn who_waits_comes_in_in_order_and_not_before_its_turn() {
     }
     let order: Vec<_> = backend.requests().iter().map(|got| got.head.start.clone()).collect();
     assert_eq!(order, ["/0", "/1", "/2", "/5"].map(|target| format!("GET {target} HTTP/1.1")));
+}
+
+#[tokio::test]
+async fn who_waits_comes_in_although_the_gateway_is_told_to_end() {
+    let backend = Answering::with(OK).await;
+    let limit = "rate_limit = { rate = \"30/m\", burst = 1, mode = \"delay\", max_wait = \"5s\" }";
+    let setup = Setup::to(&[backend.address]).top("drain_delay = \"0s\"").route(limit);
+    let mut gateway = setup.start().await;
+    assert_eq!(gateway.fetch("/").await.status(), 200);
+    let mut waiting = gateway.ask("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    gateway.metric_is("frontgate_in_flight", &["route=\"all\""], 1.0).await;
+    gateway.signal(Signal::TERM);
+    assert_eq!(waiting.answer().await.status(), 200);
+    assert_eq!(gateway.exit(SOON).await, Some(0));
+    assert_eq!(backend.count(), 2);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::config::units::show_rate;
 use crate::exchange::Exchange;
 use crate::wire::clock;
 
-/// How often it is said that there are more keys than cells.
+/// Seconds for which it is not said again that there are more keys than cells.
 const SILENCE: u64 = 60;
 
 /// One entry of a route's `rate_limit`, shared by all workers, and kept while the entry is the same.
@@ -29,7 +29,7 @@ pub(super) struct Limit {
     numbers: Numbers,
     waiting: Line,
     began: Instant,
-    /// The second in which it was last said that there are more keys than cells; 0 for never.
+    /// The second in which it was last said that there are more keys than cells, counted from 1; 0 for never.
     said: AtomicU64,
 }
 
@@ -140,9 +140,10 @@ impl Limit {
     }
 
     fn complain(&self, now: u64) {
-        let second = now / 1_000_000_000 + SILENCE;
+        // One more, because 0 is never.
+        let second = now / 1_000_000_000 + 1;
         let said = self.said.load(Relaxed);
-        if second < said + SILENCE {
+        if said > 0 && second < said + SILENCE {
             return;
         }
         if self.said.compare_exchange(said, second, Relaxed, Relaxed).is_ok() {
@@ -199,4 +200,50 @@ impl Drop for Held<'_> {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::config::model::{Rate, RateKey};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn more_keys_than_cells_are_a_line_a_minute() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let config = RateConfig {
+            rate: Rate { count: 5, per: Duration::from_secs(60) },
+            burst: 5,
+            keys: vec![RateKey::ClientIp, RateKey::Host],
+            mode: RateMode::Reject,
+            store: None,
+        };
+        let limit = Limit::new(&config, "orders");
+        tracing::subscriber::with_default(subscriber, || {
+            for second in 0..180 {
+                limit.complain(second * 1_000_000_000);
+            }
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.contains("route=orders limit=\"5/m by client_ip and host\""), "{text}");
+    }
 }

@@ -83,6 +83,30 @@ async fn limits_by_caller_and_others_speak_as_one() {
     assert_eq!(refused.0, Err(Refusal::RateLimited));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_several_waits_for_the_last_and_who_is_refused_frees_its_turn() {
+    let header = || RateKey::Header(http::HeaderName::from_static("x-user"));
+    let mode = RateMode::Delay { max_wait: Duration::from_secs(36_000), max_queue: 9 };
+    let per_route = RateConfig { burst: 1, mode, ..limit(1, &[RateKey::Route]) };
+    let faster = RateConfig { burst: 1, mode, ..limit(2, &[RateKey::Route]) };
+    let per_user = limit(2, &[header()]);
+    let (shared, desks) = (Shared::default(), Desks::default());
+    let limits = limits(&[per_route, faster, per_user], &shared, None);
+    let began = tokio::time::Instant::now();
+    let ask = async |user: &'static str| {
+        let asked = Request::builder().header("x-user", user).body(()).unwrap().into_parts().0;
+        let admitted = limits.admit(&desks, &asked, &mut exchange()).await;
+        // Only the timers are led. The limits look at the real time, which goes on by less than a minute.
+        (admitted.is_ok(), began.elapsed().as_secs().div_ceil(60))
+    };
+    assert_eq!(ask("ann").await, (true, 0));
+    assert_eq!(ask("ann").await, (true, 60));
+    for _ in 0..5 {
+        assert_eq!(ask("ann").await, (false, 60));
+    }
+    assert_eq!(ask("ben").await, (true, 120));
+}
+
 /// A store that says what it is told to.
 #[derive(Debug, Default)]
 struct Saying;
