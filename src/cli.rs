@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod hash_password;
 pub mod log;
 pub mod report;
 pub mod run;
@@ -47,6 +48,8 @@ pub enum Command {
     Kinds,
     /// Print every key of a configuration with its default
     Schema,
+    /// Make of a password, asked for or one line of standard input, the hash that stands for it in a configuration
+    HashPassword(hash_password::HashFlags),
 }
 
 /// Which configuration.

@@ -25,5 +25,6 @@ fn main() -> ExitCode {
             ("rate_store", KINDS.rate_stores),
         ]),
         Command::Schema => cli::schema(&KINDS),
+        Command::HashPassword(flags) => cli::hash_password::hash_password(flags),
     }
 }

@@ -13,6 +13,7 @@ mod in_flight;
 mod jwks;
 mod jwt;
 mod keys;
+mod passwords;
 mod rates;
 mod redis;
 mod several;
