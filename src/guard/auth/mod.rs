@@ -10,12 +10,17 @@ mod forward;
 pub mod hashes;
 pub mod hashing;
 pub mod jwk;
+pub mod jwks;
 pub mod jws;
+pub mod jwt;
+pub mod jwt_settings;
 pub mod key;
 pub mod keys;
 pub mod named;
 pub mod spot;
 mod subrequest;
+pub mod turn;
+pub mod verified;
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -53,6 +58,12 @@ pub const KINDS: &[Kind<Build>] = &[
         keys: key::KEYS,
         build: Build { check: check::<key::ApiKeys>, open: open::<key::ApiKeys> },
     },
+    Kind {
+        name: "jwt",
+        about: "a signed token, checked with keys of an identity provider, a key file or a secret",
+        keys: jwt::KEYS,
+        build: Build { check: check::<jwt::Jwt>, open: open::<jwt::Jwt> },
+    },
 ];
 
 /// What a configuration must know of the kinds.
@@ -60,6 +71,7 @@ pub const INFOS: &[KindInfo] = &[
     KINDS[0].checked(KINDS[0].build.check),
     KINDS[1].checked(KINDS[1].build.check),
     KINDS[2].checked(KINDS[2].build.check),
+    KINDS[3].checked(KINDS[3].build.check),
 ];
 
 /// How a kind reads its section.

@@ -1,0 +1,194 @@
+use std::net::SocketAddr;
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{Method, Request};
+
+use super::*;
+use crate::config::{Problems, Section};
+use crate::exchange::Client;
+use crate::guard::auth::INFOS;
+
+const SECRET: &str = "a secret that is longer than its hash: forty bytes";
+
+/// The desk of a scheme that is written like this.
+fn desk(text: &str) -> Tokens {
+    let text = format!("kind = 'jwt'\nsecret = '{SECRET}'\nalgorithms = ['HS256']\n{text}");
+    let info = INFOS.iter().find(|info| info.name == "jwt").unwrap();
+    let section = Section::from_toml("staff", info, &text).unwrap_or_else(|e| panic!("{e}"));
+    let mut problems = Problems::new();
+    let setting = Setting { name: "staff", state: None };
+    let jwt = Jwt::from_table(setting, &mut section.read(&mut problems));
+    assert!(problems.is_empty(), "{problems}");
+    Tokens { bench: Rc::new(Bench::new(Arc::new(jwt.unwrap()))) }
+}
+
+fn token(claims: &str) -> String {
+    let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let signed = format!("{}.{}", encode(r#"{"alg":"HS256"}"#), encode(claims));
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+    let tag = hmac::sign(&key, signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
+}
+
+fn ask(desk: &Tokens, target: &str, fields: &[(&str, &str)]) -> Verdict {
+    let mut request = Request::builder().uri(target);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let client = Client::new(SocketAddr::from(([127, 0, 0, 1], 9)), 0, 80, false);
+    let exchange = Exchange::begin(&client, Method::GET, HeaderValue::from_static("id"));
+    desk.check(&request.body(()).unwrap().into_parts().0, &exchange)
+}
+
+fn caller(verdict: Verdict) -> Rc<Caller> {
+    match verdict {
+        Verdict::In(caller) => caller,
+        Verdict::Out(denied) => panic!("{denied:?}"),
+        Verdict::Ask(_) => panic!("that takes no time"),
+    }
+}
+
+/// What a refused client is told.
+fn told(desk: &Tokens, verdict: Verdict) -> String {
+    let Verdict::Out(denied) = verdict else { panic!("let in") };
+    desk.challenge(&denied).unwrap().to_str().unwrap().to_owned()
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+#[test]
+fn a_caller_is_what_its_token_says() {
+    let desk = desk("forward = { sub = 'x-user', n = 'x-n' }\nstrip = true");
+    let token = token(r#"{"exp":4000000000,"sub":"alice","n":7,"admin":true}"#);
+    let first = caller(ask(&desk, "/", &[("authorization", &bearer(&token))]));
+    assert_eq!((&*first.name, &*first.auth), ("alice", "staff"));
+    assert_eq!((first.claim("n"), first.claim("admin")), (Some("7"), Some("true")));
+    assert_eq!(first.headers.len(), 2);
+    assert_eq!(first.strip, Some(Spot::Header(AUTHORIZATION)));
+    // The second time nothing is made anew.
+    let second = caller(ask(&desk, "/", &[("authorization", &bearer(&token))]));
+    assert!(Rc::ptr_eq(&first, &second));
+}
+
+#[test]
+fn a_token_is_taken_from_the_first_place_that_has_one() {
+    let places = ["header:authorization", "header:x-token", "cookie:s", "query:t"];
+    let desk = desk(&format!("from = {places:?}\nstrip = true"));
+    let token = token(r#"{"exp":4000000000}"#);
+    let basic = ("authorization", "Basic YTpi");
+    let cookie = format!("s={token}");
+    let strip = |verdict| caller(verdict).strip.clone().unwrap();
+    for scheme in ["bearer", "BEARER ", "Bearer"] {
+        let value = format!("{scheme} {token}");
+        assert_eq!(
+            strip(ask(&desk, "/", &[("authorization", &value)])),
+            Spot::Header(AUTHORIZATION)
+        );
+    }
+    let own = Spot::Header(HeaderName::from_static("x-token"));
+    assert_eq!(strip(ask(&desk, "/", &[basic, ("x-token", &token)])), own);
+    assert_eq!(strip(ask(&desk, "/", &[("x-token", &bearer(&token))])), own);
+    assert_eq!(strip(ask(&desk, "/", &[basic, ("cookie", &cookie)])), Spot::Cookie("s".into()));
+    assert_eq!(strip(ask(&desk, &format!("/?t={token}"), &[])), Spot::Query("t".into()));
+    for none in [&[][..], &[basic], &[("cookie", "x=y")], &[("authorization", "Bearer")]] {
+        assert!(matches!(ask(&desk, "/", none), Verdict::Out(Denied::Missing)), "{none:?}");
+    }
+    let value = bearer(&token);
+    let twice = ask(&desk, "/", &[("authorization", &value), ("authorization", &value)]);
+    assert!(told(&desk, twice).starts_with("Bearer error=\"invalid_request\""));
+}
+
+#[test]
+fn a_client_is_told_what_is_missing() {
+    let desk = desk("realm = 'shop'\nclaims = { scope = ['a', 'b'], role = 'x' }");
+    assert_eq!(told(&desk, ask(&desk, "/", &[])), "Bearer realm=\"shop\"");
+    let bad = ask(&desk, "/", &[("authorization", &bearer(&token(r#"{"exp":1}"#)))]);
+    assert_eq!(
+        told(&desk, bad),
+        "Bearer realm=\"shop\", error=\"invalid_token\", error_description=\"the token has expired\""
+    );
+    let short = token(r#"{"exp":4000000000,"scope":"a"}"#);
+    let short = ask(&desk, "/", &[("authorization", &bearer(&short))]);
+    assert!(matches!(short, Verdict::Out(Denied::Forbidden { .. })));
+    assert_eq!(
+        told(&desk, short),
+        "Bearer realm=\"shop\", error=\"insufficient_scope\", error_description=\"the token does not allow this\", scope=\"a b\""
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn after_some_signatures_the_others_get_their_turn() {
+    let desk = desk("");
+    let local = tokio::task::LocalSet::new();
+    let mut asked = 0;
+    local
+        .run_until(async {
+            for n in 0..40 {
+                let token = token(&format!(r#"{{"exp":4000000000,"sub":"{n}"}}"#));
+                let judged = match ask(&desk, "/", &[("authorization", &bearer(&token))]) {
+                    Verdict::In(caller) => Ok(caller),
+                    Verdict::Out(denied) => Err(denied),
+                    Verdict::Ask(asking) => {
+                        asked += 1;
+                        asking.await
+                    }
+                };
+                assert_eq!(&*judged.unwrap().name, n.to_string());
+            }
+        })
+        .await;
+    assert_eq!(asked, 4);
+}
+
+/// Release figures: `cargo test --release --lib guard::auth::jwt -- --ignored --nocapture`.
+#[test]
+#[ignore = "measures"]
+fn what_a_token_costs() {
+    use aws_lc_rs::encoding::AsDer;
+    use aws_lc_rs::rsa::KeySize;
+    use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+
+    const ROUNDS: u32 = 20_000;
+    let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+    let der = pair.public_key().as_der().unwrap();
+    let text = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n");
+    let rsa = Keys::pem(pem.as_bytes(), &[crate::guard::auth::jws::Algorithm::Rs256]).unwrap();
+    let bench = desk("forward = { sub = 'x-user' }").bench;
+    *bench.keys.borrow_mut() = Some(Arc::new(rsa));
+    let claims = r#"{"iss":"https://idp.example.com/realms/shop","aud":["orders","stock"],"sub":"f3b0c442-98fc-1c14-9afb-f4c8996fb924","exp":4000000000,"iat":1700000000,"scope":"orders:read orders:write profile","email":"alice@example.com","jti":"5f2c"}"#;
+    let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let signed =
+        format!("{}.{}", encode(r#"{"alg":"RS256","typ":"JWT","kid":"k1"}"#), encode(claims));
+    let mut signature = vec![0; pair.public_modulus_len()];
+    let rng = aws_lc_rs::rand::SystemRandom::new();
+    pair.sign(&RSA_PKCS1_SHA256, &rng, signed.as_bytes(), &mut signature).unwrap();
+    let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(&signature));
+    let per = |what: &str, round: &mut dyn FnMut()| {
+        round();
+        let start = Instant::now();
+        (0..ROUNDS).for_each(|_| round());
+        println!("{what}: {:.2} µs", start.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS));
+    };
+    let keys = bench.keys.borrow().clone().unwrap();
+    let Lookup::Found(checks) = keys.find(crate::guard::auth::jws::Algorithm::Rs256, None) else {
+        panic!("one fits")
+    };
+    per("the signature alone", &mut || {
+        assert!(checks[0].unwrap().holds(signed.as_bytes(), &signature));
+    });
+    per("a token for the first time", &mut || {
+        let jws = Jws::parse(&token).unwrap();
+        let good = bench.verify(&jws, &checks, 0).unwrap();
+        bench.keep(&token, &good);
+    });
+    per("a token that was seen", &mut || {
+        bench.take_news();
+        let now = bench.now();
+        assert!(bench.verified.borrow_mut().find(&token, 0, now).is_some());
+    });
+}
