@@ -1,5 +1,7 @@
 //! Tokens: good, odd and forged.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
