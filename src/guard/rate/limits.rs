@@ -146,7 +146,9 @@ impl Limits {
                 }
                 Counted::Deny => {
                     let wait = Duration::from_secs(1);
-                    return Err(refuse(limit, Take { wait, remaining: 0, reset: wait }, exchange));
+                    let refused = refuse(limit, Take { wait, remaining: 0, reset: wait }, exchange);
+                    exchange.cause = Some(format!("{}: its store cannot count", limit.text));
+                    return Err(refused);
                 }
                 Counted::Local => passage.take(limit, asked, exchange, clock::now())?,
             }
