@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -253,13 +253,22 @@ async fn a_flood_of_wrong_passwords_is_bounded_and_leaves_other_routes_alone() {
         (waiting <= 70.0 && waiting > 0.0).then_some(())
     })
     .await;
+    assert_eq!(gateway.fetch("/open").await.status(), 200);
     let line = logged(&gateway, &["overloaded", "too many passwords are being tried"]).await;
     assert!(line.contains("status=503"), "{line}");
-    assert_eq!(gateway.fetch("/open").await.status(), 200);
-    let one_more = ask(&gateway, &says("alice", "guess")).await;
-    assert_eq!((one_more.status(), one_more.code()), (503, "overloaded"));
-    assert_eq!(one_more.head.value("retry-after"), Some("1"));
-    assert_eq!(one_more.head.value("www-authenticate"), None);
+    let mut refused = 0;
+    for client in &mut flood {
+        // Their answers have come; the others need not be waited for.
+        let answer = tokio::time::timeout(Duration::from_millis(5), client.answer()).await;
+        let Ok(answer) = answer.map_err(drop) else { continue };
+        if answer.status() == 503 {
+            refused += 1;
+            assert_eq!(answer.code(), "overloaded");
+            assert_eq!(answer.head.value("retry-after"), Some("1"));
+            assert_eq!(answer.head.value("www-authenticate"), None);
+        }
+    }
+    assert!(refused >= FLOOD / 2, "{refused}");
     // Who leaves makes room for who knows the password.
     drop(flood);
     gateway.metric_is("frontgate_in_flight", &["route=\"all\""], 0.0).await;

@@ -143,6 +143,10 @@ fn written(table: &mut Table<'_>) -> Option<Vec<(Box<str>, Hash)>> {
 
 fn from_file(name: &str, table: &mut Table<'_>) -> Option<(Users, (UserFile, Vec<Skipped>))> {
     let (path, content) = (table.path("file")?, table.contents("file")?);
+    if content.len() as u64 > basic_file::LONGEST {
+        table.problem("file", "the file of users is longer than 8 MiB", None::<String>);
+        return None;
+    }
     let (users, skipped) = Users::of_file(&content);
     if users.count() == 0 {
         let message = match skipped.first() {

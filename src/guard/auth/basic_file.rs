@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How long what was found changed must stay as it is: a writer may be in the midst of it.
 const SETTLED: Duration = Duration::from_millis(100);
 /// A longer one is not read.
-const LONGEST: u64 = 8 << 20;
+pub const LONGEST: u64 = 8 << 20;
 /// Lines about lines; more are only counted.
 const LINES: usize = 10;
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use http::Method;
+use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Problems, Section};
@@ -188,4 +189,23 @@ fn what_is_remembered_is_bounded_in_number_and_time() {
 async fn before_the_control_plane_has_begun_nobody_comes_in() {
     let scheme = scheme(&format!("alice = '{SHA}'"));
     reason(check(&BasicDesk::new(scheme), "alice", "secret").await);
+}
+
+proptest! {
+    #[test]
+    fn no_header_makes_it_panic_and_what_is_read_is_what_was_written(
+        raw in prop::collection::vec(prop_oneof![32_u8..127, 128_u8..=255], 0..80),
+        name in "[^:\\p{Cc}]{1,12}",
+        password in "\\P{Cc}{0,24}",
+    ) {
+        let value = HeaderValue::from_bytes(&raw).unwrap();
+        let written = HeaderValue::try_from(
+            format!("bAsIc {}", STANDARD.encode(format!("{name}:{password}")))).unwrap();
+        for (value, good) in [(value, false), (written, true)] {
+            let asked = http::Request::get("/").header(AUTHORIZATION, value).body(()).unwrap();
+            let mut digits = [0; DIGITS];
+            let read = credentials(&asked.into_parts().0, &mut digits);
+            prop_assert!(!good || read == Ok(Some((&*name, &*password))), "{read:?}");
+        }
+    }
 }
