@@ -19,6 +19,7 @@ pub mod keys;
 pub mod named;
 pub mod spot;
 mod subrequest;
+pub mod tokens;
 pub mod turn;
 pub mod verified;
 

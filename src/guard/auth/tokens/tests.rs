@@ -3,12 +3,13 @@ use std::net::SocketAddr;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{Method, Request};
+use http::{HeaderName, Method, Request};
 
 use super::*;
 use crate::config::{Problems, Section};
 use crate::exchange::Client;
-use crate::guard::auth::INFOS;
+use crate::guard::auth::jws::Algorithm;
+use crate::guard::auth::{FromTable, INFOS, Setting};
 
 const SECRET: &str = "a secret that is longer than its hash: forty bytes";
 
@@ -21,7 +22,7 @@ fn desk(text: &str) -> Tokens {
     let setting = Setting { name: "staff", state: None };
     let jwt = Jwt::from_table(setting, &mut section.read(&mut problems));
     assert!(problems.is_empty(), "{problems}");
-    Tokens { bench: Rc::new(Bench::new(Arc::new(jwt.unwrap()))) }
+    Tokens::new(Arc::new(jwt.unwrap()))
 }
 
 fn token(claims: &str) -> String {
@@ -144,7 +145,7 @@ async fn after_some_signatures_the_others_get_their_turn() {
     assert_eq!(asked, 4);
 }
 
-/// Release figures: `cargo test --release --lib guard::auth::jwt -- --ignored --nocapture`.
+/// Release figures: `cargo test --release --lib guard::auth::tokens -- --ignored --nocapture`.
 #[test]
 #[ignore = "measures"]
 fn what_a_token_costs() {
@@ -157,7 +158,7 @@ fn what_a_token_costs() {
     let der = pair.public_key().as_der().unwrap();
     let text = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n");
-    let rsa = Keys::pem(pem.as_bytes(), &[crate::guard::auth::jws::Algorithm::Rs256]).unwrap();
+    let rsa = Keys::pem(pem.as_bytes(), &[Algorithm::Rs256]).unwrap();
     let bench = desk("forward = { sub = 'x-user' }").bench;
     *bench.keys.borrow_mut() = Some(Arc::new(rsa));
     let claims = r#"{"iss":"https://idp.example.com/realms/shop","aud":["orders","stock"],"sub":"f3b0c442-98fc-1c14-9afb-f4c8996fb924","exp":4000000000,"iat":1700000000,"scope":"orders:read orders:write profile","email":"alice@example.com","jti":"5f2c"}"#;
@@ -175,9 +176,7 @@ fn what_a_token_costs() {
         println!("{what}: {:.2} µs", start.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS));
     };
     let keys = bench.keys.borrow().clone().unwrap();
-    let Lookup::Found(checks) = keys.find(crate::guard::auth::jws::Algorithm::Rs256, None) else {
-        panic!("one fits")
-    };
+    let Lookup::Found(checks) = keys.find(Algorithm::Rs256, None) else { panic!("one fits") };
     per("the signature alone", &mut || {
         assert!(checks[0].unwrap().holds(signed.as_bytes(), &signature));
     });
@@ -191,4 +190,134 @@ fn what_a_token_costs() {
         let now = bench.now();
         assert!(bench.verified.borrow_mut().find(&token, 0, now).is_some());
     });
+}
+
+/// Pieces of which headers and claims are made: good ones, odd ones, and what another reader may take otherwise.
+const HEADERS: [&str; 16] = [
+    r#""alg":"HS256""#,
+    r#""alg":"HS256""#,
+    r#""alg":"none""#,
+    r#""alg":"HS384""#,
+    r#""alg":"RS256""#,
+    r#""typ":"JWT""#,
+    r#""typ":"x""#,
+    r#""kid":"a""#,
+    r#""kid":1"#,
+    r#""cty":"JWT""#,
+    r#""crit":["exp"]"#,
+    r#""b64":false"#,
+    r#""enc":"A128GCM""#,
+    r#""jku":"https://x""#,
+    r#""x5c":["AA"]"#,
+    r#""x":{"y":[1,2]}"#,
+];
+const CLAIMS: [&str; 22] = [
+    r#""exp":4000000000"#,
+    r#""exp":4000000000"#,
+    r#""exp":4000000000.75"#,
+    r#""exp":4e9"#,
+    r#""exp":1"#,
+    r#""exp":"4000000000""#,
+    r#""exp":-1"#,
+    r#""exp":1e300"#,
+    r#""exp":null"#,
+    r#""nbf":1"#,
+    r#""nbf":4000000000"#,
+    r#""nbf":true"#,
+    r#""iat":1"#,
+    r#""iat":4000000000"#,
+    r#""iss":"https://idp""#,
+    r#""iss":"https://thief""#,
+    r#""iss":["https://idp"]"#,
+    r#""aud":"orders""#,
+    r#""aud":["x","orders"]"#,
+    r#""aud":["x"]"#,
+    r#""aud":7"#,
+    r#""sub":"alice""#,
+];
+
+/// Why we refuse what jsonwebtoken 11 takes, if there is a reason for it.
+fn why_stricter(header: &[&str], claims: &[&str], quirk: usize) -> bool {
+    let says = |pieces: &[&str], start: &str| pieces.iter().any(|piece| piece.starts_with(start));
+    let name = |piece: &&str| piece.split(':').next().unwrap_or_default().to_owned();
+    let twice = |pieces: &[&str]| {
+        let mut names: Vec<_> = pieces.iter().map(name).collect();
+        names.sort();
+        names.windows(2).any(|pair| pair[0] == pair[1])
+    };
+    // It knows neither crit nor b64 and takes any type; a name may come twice; iat is nothing to it, nor is an issuer
+    // or an audience that is not there or is none; a list of issuers is; a time beyond the year 9999 is as good as any.
+    quirk != 0
+        || twice(header)
+        || twice(claims)
+        || ["\"crit\"", "\"b64\"", "\"cty\"", "\"enc\"", "\"typ\":\"x\""]
+            .iter()
+            .any(|start| says(header, start))
+        || says(claims, "\"iat\":4")
+        || says(claims, "\"iss\":[")
+        || says(claims, "\"exp\":1e300")
+        || !says(claims, "\"iss\"")
+        || !says(claims, "\"aud\"")
+        || says(claims, "\"aud\":7")
+}
+
+fn judged(desk: &Tokens, token: &str) -> bool {
+    match desk.bench.judge(token, 0, false) {
+        Ok(judged) => judged.is_ok(),
+        Err(pause) => panic!("{pause:?}"),
+    }
+}
+
+fn taken_by_jsonwebtoken(token: &str) -> bool {
+    use jsonwebtoken::{DecodingKey, Validation, decode};
+    let mut validation = Validation::new(jsonwebtoken::Algorithm::HS256);
+    validation.leeway = 30;
+    validation.validate_nbf = true;
+    validation.set_issuer(&["https://idp"]);
+    validation.set_audience(&["orders"]);
+    let key = DecodingKey::from_secret(SECRET.as_bytes());
+    decode::<serde_json::Value>(token, &key, &validation).is_ok()
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 4000, ..Default::default() })]
+
+    /// Whatever we take, another reader takes too; what it takes beyond that, we have a reason to refuse.
+    #[test]
+    fn nothing_is_taken_that_another_reader_refuses(
+        header in proptest::sample::subsequence(HEADERS.to_vec(), 0..6),
+        claims in proptest::sample::subsequence(CLAIMS.to_vec(), 0..10),
+        quirk in 0..8_usize,
+        plain in proptest::bool::weighted(0.6),
+    ) {
+        let desk = desk("issuer = 'https://idp'\naudience = 'orders'");
+        let quirk = if plain { 0 } else { quirk };
+        let header: Vec<_> = std::iter::once(HEADERS[0]).filter(|_| plain).chain(header).collect();
+        let (mut first, mut second) = (encoded(&header), encoded(&claims));
+        match quirk {
+            1 => first.push('='),
+            2 => second.push('='),
+            3 => second.push(' '),
+            4 => first.insert(0, ' '),
+            _ => {}
+        }
+        let signed = format!("{first}.{second}");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+        let mut tag = URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes()));
+        match quirk {
+            5 => tag.push('='),
+            6 => tag.truncate(20),
+            7 => tag = tag.to_lowercase(),
+            _ => {}
+        }
+        let token = format!("{signed}.{tag}");
+        let (ours, theirs) = (judged(&desk, &token), taken_by_jsonwebtoken(&token));
+        proptest::prop_assert!(!ours || theirs, "only we take {header:?} {claims:?}");
+        let explained = ours == theirs || why_stricter(&header, &claims, quirk);
+        proptest::prop_assert!(explained, "only they take {header:?} {claims:?} ({quirk})");
+    }
+}
+
+fn encoded(pieces: &[&str]) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{{{}}}", pieces.join(",")))
 }
