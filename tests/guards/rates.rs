@@ -1,9 +1,5 @@
 //! How often.
-#![expect(
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test fails by panicking and says why"
-)]
+#![expect(clippy::expect_used, reason = "a test fails by panicking and says why")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -110,7 +110,7 @@ impl Desk for Tokens {
                 parameters.push(format!("error=\"{error}\""));
                 parameters.push(format!("error_description=\"{description}\""));
             }
-            Denied::Answered(_) => return None,
+            Denied::Answered(_) | Denied::Busy { .. } => return None,
         }
         if matches!(denied, Denied::Forbidden { .. })
             && let Some(scope) = settings.scope()
