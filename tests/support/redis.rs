@@ -38,12 +38,13 @@ impl Redis {
         Some(server)
     }
 
-    /// One with these options beside its own.
+    /// One with these options beside its own; `{port}` in them is its port.
     pub(crate) async fn with(options: &[&str]) -> Option<Self> {
         let program = servers::find("redis-server")?;
         let dir = tempfile::tempdir().expect("a temporary directory");
         let port = ports::free(1)[0];
-        let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
+        let at = port.to_string();
+        let options: Vec<_> = options.iter().map(|text| text.replace("{port}", &at)).collect();
         let child = spawn(&program, &options, &dir, port);
         let mut server = Self { program, options, child, dir, port, password: None };
         server.up().await;

@@ -33,19 +33,29 @@ impl Health {
             tracing::warn!(
                 "rate store {store}: does not count: {why}; on_error = {meanwhile} until it does"
             );
-            self.tell(0.0);
+            self.tell();
         }
     }
 
     fn found(&self) {
         if self.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             tracing::info!("rate store {}: counts again", self.store);
-            self.tell(1.0);
+            self.tell();
         }
     }
 
-    fn tell(&self, up: f64) {
-        metrics::gauge!("frontgate_rate_store_up", "store" => self.store.to_string()).set(up);
+    fn tell(&self) {
+        let gauge = metrics::gauge!("frontgate_rate_store_up", "store" => self.store.to_string());
+        let mut told = None;
+        // Another worker may have something else to tell meanwhile: the last one to tell tells how it is.
+        while told != Some(self.is_up()) {
+            told = Some(self.is_up());
+            gauge.set(if told == Some(true) { 1.0 } else { 0.0 });
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        self.open.load(Ordering::Relaxed) == 0
     }
 }
 
@@ -95,8 +105,8 @@ impl Breaker {
         self.failures.set(0);
         if self.open.replace(false) {
             self.health.found();
-        } else if self.health.open.load(Ordering::Relaxed) == 0 {
-            self.health.tell(1.0);
+        } else {
+            self.health.tell();
         }
     }
 

@@ -154,6 +154,10 @@ pub(super) async fn keep(link: Rc<Link>) {
     loop {
         match redis_wire::connect(&link.store.connector, &link.store.settings).await {
             Ok(mut wire) => {
+                if link.breaker.is_open() {
+                    // Who asked while the connection was made has given up.
+                    link.forget();
+                }
                 link.breaker.close();
                 let since = Instant::now();
                 let end = poll_fn(|cx| link.poll(cx, &mut wire)).await;

@@ -12,8 +12,8 @@ use super::gcra::Quota;
 /// Lua's numbers are doubles, exact up to 2^53: nanoseconds since 1970 are beyond that, microseconds are not. So the due
 /// time is kept as whole microseconds and the nanoseconds beyond, and all else is counted from now. The server's clock
 /// may be set back, or the limit be a smaller one than before: a key is never further ahead than its limit allows.
-/// A request without room writes nothing. A key lives for as long as it says something, and two milliseconds: one
-/// because the server counts a life from the beginning of its millisecond, one because it may look at its clock twice.
+/// A request without room writes nothing. A key lives for as long as it says something, and a millisecond more: the
+/// server counts lives in whole ones, from another look at its clock.
 const TEXT: &str = "\
 local interval, depth = tonumber(ARGV[1]), tonumber(ARGV[2])
 if redis.replicate_commands then redis.replicate_commands() end
@@ -26,7 +26,7 @@ local next = ahead + interval
 if next > depth then return {next - depth, 0, ahead} end
 ns = math.fmod(next, 1000)
 us = now + (next - ns) / 1000
-local keep = math.ceil(next / 1000000) + 2
+local keep = math.ceil(next / 1000000) + 1
 redis.call('SET', KEYS[1], string.format('%.0f %.0f', us, ns), 'PX', string.format('%.0f', keep))
 local room = depth - next
 return {0, (room - math.fmod(room, interval)) / interval, next}
@@ -78,11 +78,11 @@ pub(super) fn request(out: &mut BytesMut, words: &[&[u8]]) {
 }
 
 /// Where a key's number is kept. In braces, so that a cluster places a key by what stands in them. A key that is long,
-/// or holds other than visible ASCII or braces of its own, stands there as its digest behind a `#`: with which no other
+/// or holds other than plain ASCII or braces of its own, stands there as its digest behind a `#`: with which no other
 /// begins, so that no two keys share a place.
 pub(super) fn place(prefix: &str, key: &str) -> String {
-    const LONGEST: usize = 128;
-    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}');
+    const LONGEST: usize = 192;
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'{' | b'}');
     if key.len() <= LONGEST && !key.starts_with('#') && key.bytes().all(plain) {
         return format!("{prefix}{{{key}}}");
     }

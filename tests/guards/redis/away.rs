@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{SOON, backend, gateway, or_skip, said, statuses, told};
+use super::{SOON, backend, flood, gateway, or_skip, said, statuses, told};
 use crate::support::client::Client;
 use crate::support::gateway::Gateway;
 use crate::support::load::{Ask, Load};
@@ -109,6 +109,35 @@ async fn a_server_that_hangs_holds_up_three_requests_and_no_more() {
     let before = missed(&gateway).await;
     assert_eq!(statuses(&gateway, 3).await, [200; 3]);
     assert_eq!(missed(&gateway).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_under_load_holds_up_each_client_once() {
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    const CLIENTS: usize = 20;
+    let redis = or_skip!(Redis::start().await);
+    let backend = backend().await;
+    let store = format!("url = \"{}\"\ntimeout = \"1s\"", redis.url());
+    let gateway = gateway(&backend, "rate = \"1000000/s\"", &store, 2).await;
+    assert_eq!(statuses(&gateway, 2).await, [200, 200]);
+    let web = [gateway.web()];
+    let load = flood(&web, CLIENTS, Duration::from_millis(20), 6 * TIMEOUT);
+    let freeze = async {
+        wait::until("requests are counted", SOON, async || {
+            (redis.calls("evalsha").await > 100).then_some(())
+        })
+        .await;
+        redis.freeze();
+        down(&gateway).await;
+    };
+    let (seen, ()) = tokio::join!(load, freeze);
+    let slow =
+        seen.times.iter().filter(|(sent, answered)| *answered - *sent >= TIMEOUT / 2).count();
+    assert_eq!(seen.refused, 0);
+    assert!(seen.let_in > 1_000, "{}", seen.let_in);
+    assert!((1..=CLIENTS).contains(&slow), "{slow} of {}", seen.let_in);
+    redis.thaw();
+    counts_again(&gateway).await;
 }
 
 #[tokio::test]

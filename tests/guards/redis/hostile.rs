@@ -95,6 +95,7 @@ async fn whatever_a_server_says_requests_go_on_and_memory_stays_small() {
         Says::Last(""),
         Says::Last("*3\r\n:0\r\n"),
         // Two are part of making a connection; what comes then answers a request.
+        Says::GoodFor(2, "*3\r\n:0\r\n:9\r\n:1\r\n*3\r\n:0\r\n:9\r\n:1\r\n"),
         Says::GoodFor(2, "+OK\r\n"),
         Says::GoodFor(2, "*3\r\n:0\r\n"),
         Says::GoodFor(2, "*3\r\n*3\r\n"),

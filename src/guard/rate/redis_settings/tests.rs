@@ -52,25 +52,25 @@ fn every_key_is_read() {
 }
 
 #[test]
-fn what_cannot_be_used_is_a_problem_that_does_not_repeat_the_address() {
+fn what_cannot_be_used_is_a_problem_that_does_not_repeat_the_password() {
     for (text, expected) in [
         ("", "needs `url`"),
-        ("url = 'http://hidden'", "neither redis:// nor rediss://"),
-        ("url = 'hidden:6379'", "neither redis:// nor rediss://"),
-        ("url = 'unix:///hidden'", "socket file"),
+        ("url = 'http://host'", "neither redis:// nor rediss://"),
+        ("url = 'host:6379'", "neither redis:// nor rediss://"),
+        ("url = 'unix:///host'", "socket file"),
         ("url = 'redis://'", "names no host"),
         ("url = 'redis://:hidden@'", "names no host"),
-        ("url = 'redis://hidden:0'", "names no host, or no port"),
-        ("url = 'redis://hidden:'", "names no host, or no port"),
-        ("url = 'redis://hidden:65536'", "names no host, or no port"),
-        ("url = 'redis://hid den'", "names no host"),
+        ("url = 'redis://host:0'", "names no host, or no port"),
+        ("url = 'redis://host:'", "names no host, or no port"),
+        ("url = 'redis://host:65536'", "names no host, or no port"),
+        ("url = 'redis://ho st'", "names no host"),
         ("url = 'redis://:hid/den@host'", "number of a database"),
-        ("url = 'redis://hidden/-1'", "number of a database"),
+        ("url = 'redis://host/-1'", "number of a database"),
         ("url = 'redis://:hid#den@host'", "must be escaped"),
-        ("url = 'redis://hidden?db=1'", "has options"),
-        ("url = 'redis://hidden@host'", "without a password"),
+        ("url = 'redis://host?db=1'", "has options"),
+        ("url = 'redis://host@host'", "without a password"),
         ("url = 'redis://:hid%den@host'", "cannot be read"),
-        ("url = 'redis://:hid%f'", "names no host"),
+        ("url = 'redis://:%f'", "names no host"),
         ("url = 'redis://:hid%ff@host'", "cannot be read"),
         ("url = 'redis://h'\ntimeout = '0s'", "between 1ms and 10s"),
         ("url = 'redis://h'\ntimeout = '11s'", "between 1ms and 10s"),
@@ -81,8 +81,7 @@ fn what_cannot_be_used_is_a_problem_that_does_not_repeat_the_address() {
     ] {
         let said = problems(text);
         assert!(said.contains(expected), "{text}: {said}");
-        let shown = said.replace("redis://", "").contains("hid");
-        assert!(!shown, "{said}");
+        assert!(!said.contains("hid"), "{said}");
     }
 }
 
