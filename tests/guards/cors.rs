@@ -126,6 +126,33 @@ async fn a_refusal_can_be_read_by_the_page_that_gets_it() {
 }
 
 #[tokio::test]
+async fn neither_who_calls_nor_how_many_matters_to_a_preflight() {
+    let backend = Answering::with(MINDED).await;
+    let service = Answering::with(
+        "HTTP/1.1 401 Unauthorized\r\nvary: cookie\r\naccess-control-allow-origin: *\r\n\
+         content-length: 0\r\n\r\n",
+    )
+    .await;
+    let auth = format!("[auth.ext]\nkind = \"forward\"\nurl = \"http://{}\"", service.address);
+    let setup = Setup::to(&[backend.address]).route(CORS).route("auth = [\"ext\"]");
+    let setup = setup.route("rate_limit = [{ rate = \"1/d\" }]").tables(&auth);
+    let gateway = setup.start().await;
+    for _ in 0..3 {
+        assert_eq!(preflight(&gateway, APP, "PUT", "").await.status(), 204);
+    }
+    assert_eq!(service.count(), 0);
+    // A page reads also what another service answers, and what a limit does.
+    let answer = ask(&gateway, "GET", &[("origin", APP)]).await;
+    assert_eq!((answer.status(), answer.code()), (401, ""));
+    assert_eq!(says(&answer.head), [APP, "true", "", "", "x-total, etag", ""]);
+    assert_eq!(answer.head.value("vary"), Some("cookie, Origin"));
+    let answer = ask(&gateway, "GET", &[("origin", APP)]).await;
+    assert_eq!((answer.status(), answer.code()), (429, "rate_limited"));
+    assert_eq!(answer.head.all("access-control-allow-origin"), APP);
+    assert_eq!((service.count(), backend.count()), (1, 0));
+}
+
+#[tokio::test]
 async fn any_origin_is_a_star_and_nothing_varies() {
     let backend = Answering::with("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
     let cors = "cors = { origins = [\"*\"], headers = [\"*\"] }";

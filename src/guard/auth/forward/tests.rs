@@ -80,3 +80,26 @@ fn the_first_header_that_came_names_the_caller() {
     assert_eq!(named(&[("x-user", b"\xff")]), ("-".into(), 1));
     assert_eq!(named(&[("x-user", &[b'x'; 300])]), ("-".into(), 1));
 }
+
+#[tokio::test]
+async fn no_more_are_asked_about_than_there_are_places_and_that_is_said_once() {
+    let forward = read("kind = 'forward'\nurl = 'http://127.0.0.1:1'").unwrap();
+    let client = Client::with(&forward.tls, CONNECTIONS, BODY_BYTES);
+    let (asking, said) = (Cell::new(0), Cell::new((None, 0)));
+    let window = Window(Rc::new(Asking { forward: Arc::new(forward), client, asking, said }));
+    let (parts, ()) = Request::new(()).into_parts();
+    let peer = crate::exchange::Client::new(([127, 0, 0, 1], 9).into(), 0, 80, false);
+    let exchange = Exchange::begin(&peer, Method::GET, HeaderValue::from_static("id"));
+    let check = || window.check(&parts, &exchange);
+    let waiting: Vec<_> = (0..ASKING).map(|_| check()).collect();
+    assert!(waiting.iter().all(|verdict| matches!(verdict, Verdict::Ask(_))));
+    let unsaid = (0..100).map(|_| {
+        assert!(matches!(check(), Verdict::Out(Denied::Forbidden { .. })));
+        window.0.said.get().1
+    });
+    assert!(unsaid.max() > Some(0), "a line a second, not one each");
+    // Also one that was never answered gives its place back.
+    drop(waiting);
+    assert!(matches!(check(), Verdict::Ask(_)));
+    assert_eq!(window.0.asking.get(), 0);
+}
