@@ -1,6 +1,4 @@
 //! The guards, from outside: the real gateway between raw clients and raw backends.
-#![expect(clippy::expect_used, reason = "a test fails by panicking and says why")]
-
 #[path = "../support/mod.rs"]
 mod support;
 
