@@ -57,15 +57,6 @@ struct Bench {
 /// What a client is told of a key that is not there, whatever about it is not.
 const UNKNOWN: &str = "the token's key is not known";
 
-/// What a token waits for.
-#[derive(Clone, Copy, Debug)]
-enum Pause {
-    /// Others.
-    Turn,
-    /// Keys: more fetches than this have ended.
-    Keys(u64),
-}
-
 impl Tokens {
     /// A worker's.
     pub fn new(jwt: Arc<Jwt>) -> Self {
@@ -86,14 +77,17 @@ impl Desk for Tokens {
         if let Some(caller) = bench.verified.borrow_mut().find(&token, at, now) {
             return Verdict::In(caller);
         }
-        match bench.judge(&token, at, true) {
-            Ok(Ok(caller)) => Verdict::In(caller),
-            Ok(Err(denied)) => Verdict::Out(denied),
-            Err(pause) => {
-                let (bench, token) = (Rc::clone(bench), token.into_owned());
-                Verdict::Ask(Box::pin(bench.judge_later(token, at, pause)))
+        let pause = if bench.turn.take() {
+            match bench.judge(&token, at, true) {
+                Ok(Ok(caller)) => return Verdict::In(caller),
+                Ok(Err(denied)) => return Verdict::Out(denied),
+                Err(ended) => Some(ended),
             }
-        }
+        } else {
+            None
+        };
+        let (bench, token) = (Rc::clone(bench), token.into_owned());
+        Verdict::Ask(Box::pin(bench.judge_later(token, at, pause)))
     }
 
     /// RFC 6750 section 3.
@@ -206,13 +200,13 @@ impl Bench {
         time
     }
 
-    /// Whose a token is, unless something must be waited for.
+    /// Whose a token is; an error when more fetches of keys must end than have ended.
     fn judge(
         &self,
         token: &str,
         at: usize,
         may_wait: bool,
-    ) -> Result<Result<Rc<Caller>, Denied>, Pause> {
+    ) -> Result<Result<Rc<Caller>, Denied>, u64> {
         let jws = match self.parse(token) {
             Ok(jws) => jws,
             Err(flaw) => return Ok(Err(bad(flaw))),
@@ -222,9 +216,6 @@ impl Bench {
             let found = keys.as_ref().map(|keys| keys.find(jws.algorithm, jws.kid.as_deref()));
             let flaw = match found {
                 Some(Lookup::Found(checks)) => {
-                    if !self.turn.take() {
-                        return Err(Pause::Turn);
-                    }
                     let caller = self.verify(&jws, &checks, at);
                     return Ok(caller.inspect(|good| self.keep(token, good)).map(|g| g.caller));
                 }
@@ -240,7 +231,7 @@ impl Bench {
             };
             drop(keys);
             if may_wait && self.waiting.get() < WAITING && self.is_worth_waiting() {
-                return Err(Pause::Keys(self.ended.get()));
+                return Err(self.ended.get());
             }
             if !self.take_news() {
                 return Ok(Err(bad(flaw)));
@@ -301,21 +292,21 @@ impl Bench {
         self: Rc<Self>,
         token: String,
         at: usize,
-        mut pause: Pause,
+        mut pause: Option<u64>,
     ) -> Result<Rc<Caller>, Denied> {
         let mut may_wait = true;
         loop {
-            match pause {
-                Pause::Turn => self.turn.next().await,
-                Pause::Keys(ended) => {
-                    self.fetched(ended).await;
-                    may_wait = false;
-                }
+            if let Some(ended) = pause {
+                self.fetched(ended).await;
+                may_wait = false;
+            }
+            if !self.turn.take() {
+                self.turn.wait().await;
             }
             self.take_news();
             match self.judge(&token, at, may_wait) {
                 Ok(judged) => return judged,
-                Err(next) => pause = next,
+                Err(ended) => pause = Some(ended),
             }
         }
     }
