@@ -53,6 +53,10 @@ class Process:
         """CPU time of every thread of every process so far."""
         return sum(cpu_ns(pid) for pid in self.processes())
 
+    def user_ns(self):
+        """Of that, what was not the kernel's."""
+        return sum(user_ns(pid) for pid in self.processes())
+
     def rss_kib(self):
         return sum(rss_kib(pid) for pid in self.processes())
 
@@ -95,6 +99,18 @@ def cpu_ns(pid):
                 total += ticks((task / "stat").read_text()) * 10**9 // os.sysconf("SC_CLK_TCK")
             except OSError:
                 continue
+    return total
+
+
+def user_ns(pid):
+    """In the kernel's ticks: for seconds, not for moments."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += int(fields[11]) * 10**9 // os.sysconf("SC_CLK_TCK")
     return total
 
 

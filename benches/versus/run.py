@@ -87,11 +87,12 @@ def load(wrk, proxy, scenario, chosen, ground):
     url = f"http://127.0.0.1:{proxy.port}"
     command = ["taskset", "-c", ",".join(map(str, ground.other_cores)), wrk, "-t1", f"-c{chosen.connections}",
                f"-d{chosen.seconds}s", "--timeout", "10s", "-s", HERE / "load.lua", url, "--", kind, path, parameter]
-    before = proxy.process.cpu_ns()
+    before, user = proxy.process.cpu_ns(), proxy.process.user_ns()
     said = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False,
                           timeout=60 + 2 * chosen.seconds)
-    cpu = proxy.process.cpu_ns() - before
-    return reading(said.stdout, said.stderr, cpu, proxy.process.rss_kib())
+    cpu, user = proxy.process.cpu_ns() - before, proxy.process.user_ns() - user
+    one = reading(said.stdout, said.stderr, cpu, proxy.process.rss_kib())
+    return {**one, "user_us": user / 1000 / one["requests"]}
 
 
 def reading(said, complaint, cpu_ns, rss_kib):
@@ -207,7 +208,7 @@ def main():
                 results[name] = measure(name, found, chosen, wrk, ground, upstream.token)
                 print(tally.table(results[name]["title"], results[name]["lines"]), flush=True)
                 if name == "tokens":
-                    print(guarded.new_tokens(results[name]["lines"], ground.proxy_cores[0]), flush=True)
+                    print(guarded.new_tokens(results[name]["rounds"], ground.proxy_cores[0]), flush=True)
         finally:
             upstream.process.stop()
     report = HERE / "results" / f"{datetime.datetime.now():%Y%m%d-%H%M%S}.json"

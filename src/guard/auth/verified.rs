@@ -1,6 +1,7 @@
 //! Tokens that a worker has found good: repeated, they cost a look instead of a signature.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,11 +19,13 @@ const BESIDE: usize = 256;
 pub struct Verified {
     young: Half,
     old: Half,
+    keyed: RandomState,
 }
 
 #[derive(Debug, Default)]
 struct Half {
-    tokens: HashMap<Box<str>, Good>,
+    /// By their hash, which is taken once.
+    tokens: HashMap<u64, (Box<str>, Good)>,
     bytes: usize,
 }
 
@@ -40,24 +43,34 @@ pub struct Good {
 impl Verified {
     /// Whose a token is that was good before and still is.
     pub fn find(&mut self, token: &str, spot: usize, now: Duration) -> Option<Rc<Caller>> {
-        let holds = |good: &Good| good.spot == spot && good.until > now;
-        if let Some(good) = self.young.tokens.get(token) {
-            return holds(good).then(|| Rc::clone(&good.caller));
+        let hash = self.keyed.hash_one(token);
+        let holds = |kept: &(Box<str>, Good)| {
+            *kept.0 == *token && kept.1.spot == spot && kept.1.until > now
+        };
+        if let Some(kept) = self.young.tokens.get(&hash) {
+            return holds(kept).then(|| Rc::clone(&kept.1.caller));
         }
-        let (token, good) = self.old.tokens.remove_entry(token)?;
-        let caller = holds(&good).then(|| Rc::clone(&good.caller))?;
-        self.keep(token, good);
+        let kept = self.old.tokens.remove(&hash).filter(holds)?;
+        let caller = Rc::clone(&kept.1.caller);
+        self.put(hash, kept);
         Some(caller)
     }
 
     /// One more.
     pub fn keep(&mut self, token: Box<str>, good: Good) {
-        let bytes = size(&token, &good);
+        self.put(self.keyed.hash_one(&*token), (token, good));
+    }
+
+    fn put(&mut self, hash: u64, kept: (Box<str>, Good)) {
+        let bytes = size(&kept.0, &kept.1);
         if self.young.tokens.len() >= TOKENS || self.young.bytes + bytes > BYTES {
-            self.old = std::mem::take(&mut self.young);
+            std::mem::swap(&mut self.young, &mut self.old);
+            // Its room is used again.
+            self.young.tokens.clear();
+            self.young.bytes = 0;
         }
         self.young.bytes += bytes;
-        self.young.tokens.insert(token, good);
+        self.young.tokens.insert(hash, kept);
     }
 
     /// All are to be checked again: the keys have changed.
