@@ -28,8 +28,9 @@ impl InFlight {
     /// 503 when there are enough; otherwise one more until [`InFlight::leave`].
     pub fn enter(&self, exchange: &mut Exchange) -> Result<(), Refusal> {
         let Some(most) = self.most else { return Ok(()) };
-        if self.now.0.fetch_add(1, Ordering::Relaxed) >= most {
-            self.now.0.fetch_sub(1, Ordering::Relaxed);
+        // Never above the bound, not even for a moment: that would take a place from somebody who comes in then.
+        let one_more = |now| (now < most).then_some(now + 1);
+        if self.now.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
             exchange.cause = Some(format!("in_flight = {most}"));
             return Err(Refusal::Overloaded);
         }
