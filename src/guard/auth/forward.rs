@@ -38,7 +38,7 @@ pub(super) const KEYS: &[Key] = &tls::and::<4, 9>([
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections of one worker.
 const CONNECTIONS: usize = 64;
-/// Requests of one worker about which it is being asked; one more is not let in.
+/// Requests of one worker about which it is being asked; one more is told to come again.
 const ASKING: usize = 1024;
 /// Of an answer's body: a page that says where to log in.
 const BODY_BYTES: usize = 64 << 10;
@@ -159,7 +159,7 @@ impl Desk for Window {
     fn check(&self, asked: &Parts, exchange: &Exchange) -> Verdict {
         let Some(place) = Place::take(&self.0) else {
             let most = format!("{ASKING} requests of this worker wait for its answer");
-            return Verdict::Out(self.0.failed(&most));
+            return Verdict::Out(Denied::Busy { reason: self.0.warned(&most) });
         };
         let forward = &self.0.forward;
         let request = subrequest::of(&forward.uri, &forward.request_headers, asked, exchange);
@@ -222,8 +222,18 @@ impl Asking {
         }
     }
 
-    /// Nobody comes in by a service that cannot be asked. Said to the operator, as long as that is not too often.
+    /// Nobody comes in by a service that cannot be asked.
     fn failed(&self, why: &str) -> Denied {
+        let description = "who may come in here cannot be told now";
+        Denied::Forbidden {
+            error: "temporarily_unavailable",
+            description,
+            reason: self.warned(why),
+        }
+    }
+
+    /// The reason, which is also said to the operator, as long as that is not too often.
+    fn warned(&self, why: &str) -> String {
         let uri = &self.forward.uri;
         let place = uri.authority().map_or("", |authority| authority.as_str());
         let (last, unsaid) = self.said.get();
@@ -240,9 +250,7 @@ impl Asking {
         } else {
             self.said.set((last, unsaid + 1));
         }
-        let reason = format!("{place}: {why}");
-        let description = "who may come in here cannot be told now";
-        Denied::Forbidden { error: "temporarily_unavailable", description, reason }
+        format!("{place}: {why}")
     }
 }
 

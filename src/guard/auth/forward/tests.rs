@@ -94,7 +94,7 @@ async fn no_more_are_asked_about_than_there_are_places_and_that_is_said_once() {
     let waiting: Vec<_> = (0..ASKING).map(|_| check()).collect();
     assert!(waiting.iter().all(|verdict| matches!(verdict, Verdict::Ask(_))));
     let unsaid = (0..100).map(|_| {
-        assert!(matches!(check(), Verdict::Out(Denied::Forbidden { .. })));
+        assert!(matches!(check(), Verdict::Out(Denied::Busy { .. })));
         window.0.said.get().1
     });
     assert!(unsaid.max() > Some(0), "a line a second, not one each");
