@@ -127,6 +127,33 @@ async fn an_answer_that_does_not_let_in_is_the_clients() {
 }
 
 #[tokio::test]
+async fn a_401_of_the_service_offers_the_other_ways_in_too() {
+    let backend = Answering::with(OK).await;
+    let apps = "[auth.apps]\nkind = \"key\"\nkeys = { mobile = \"the-mobile-key\" }";
+    for (given, status, offers) in [
+        (
+            "HTTP/1.1 401 No\r\nwww-authenticate: Bearer\r\ncontent-length: 0\r\n\r\n",
+            401,
+            "Bearer|ApiKey realm=\"apps\", header=\"x-api-key\"",
+        ),
+        ("HTTP/1.1 302 Found\r\nlocation: /login\r\ncontent-length: 0\r\n\r\n", 302, ""),
+    ] {
+        let service = Answering::with(given).await;
+        let url = service.address;
+        let tables = format!("{apps}\n[auth.ext]\nkind = \"forward\"\nurl = \"http://{url}\"");
+        for order in ["\"apps\", \"ext\"", "\"ext\", \"apps\""] {
+            let setup = Setup::to(&[backend.address]).route(&format!("auth = [{order}]"));
+            let gateway = setup.tables(&tables).start().await;
+            let answer = gateway.fetch("/").await;
+            assert_eq!(
+                (answer.status(), answer.head.all("www-authenticate").as_str()),
+                (status, offers)
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_is_no_decision_lets_nobody_in() {
     let long =
         format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{}", 10 << 20, "x".repeat(10 << 20));

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::{Desks, Shared};
 use crate::config::{Kind, KindInfo, Problems, Section, Table};
@@ -265,9 +265,13 @@ impl Auth {
                 Denied::Answered(response) => answer = Some(*response),
             }
         }
-        if answer.is_some() {
-            exchange.hints.clear();
-            return Ok(answer);
+        if let Some(mut answer) = answer {
+            let offers = exchange.hints.drain(..);
+            // What it says of its own way in stands first; any other answer of it, like a redirect, is the client's as it is.
+            if answer.status() == StatusCode::UNAUTHORIZED {
+                answer.headers_mut().extend(offers);
+            }
+            return Ok(Some(answer));
         }
         exchange.cause = Some(causes.join("; "));
         if busy {
