@@ -128,6 +128,7 @@ async fn pass(
     guard.caller_limits.admit(desks, parts, exchange).await?;
     guard.in_flight.enter(exchange)?;
     route.rewrite.request(parts, exchange, client, which_path);
+    route.rewrite.body(&mut body);
     let local = &gateway.locals[route.service];
     let mut response = forward::send(local, route.call(early), parts, body, exchange).await?;
     let status = response.status();

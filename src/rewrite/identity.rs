@@ -5,6 +5,7 @@ use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 
 use crate::exchange::{Caller, Spot};
+use crate::wire::name::alike;
 
 /// Takes out what a client says under the names of callers' headers, and the credentials where they are not to go on;
 /// then tells what is known of the caller.
@@ -27,22 +28,13 @@ pub fn apply(names: &[HeaderName], caller: Option<&Caller>, parts: &mut Parts) {
     }
 }
 
-/// Also the names that only look like these, since what reads headers as environment variables (`HTTP_X_USER`, RFC 3875
-/// section 4.1.18) cannot tell them apart.
+/// Also the names that only look like these.
 fn remove_claims(names: &[HeaderName], headers: &mut HeaderMap) {
-    let is_claim = |name: &HeaderName| names.iter().any(|ours| alike(ours.as_str(), name.as_str()));
+    let is_claim = |name: &HeaderName| names.iter().any(|ours| alike(ours, name));
     // Removing invalidates the iterator. Names are few and the usual request has none, so it begins again.
     while let Some(name) = headers.keys().find(|name| is_claim(name)).cloned() {
         headers.remove(name);
     }
-}
-
-/// Whether two names, both in lower case, differ by nothing but signs.
-fn alike(ours: &str, theirs: &str) -> bool {
-    ours.len() == theirs.len()
-        && ours.bytes().zip(theirs.bytes()).all(|(our, their)| {
-            our == their || !(our.is_ascii_alphanumeric() || their.is_ascii_alphanumeric())
-        })
 }
 
 /// The rest stays byte for byte, each field where it was.

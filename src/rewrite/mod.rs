@@ -9,6 +9,8 @@ pub mod request_id;
 mod template;
 mod upgrade;
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 
@@ -17,6 +19,7 @@ use self::path::Path;
 pub use self::request_id::RequestIds;
 use crate::config::model::{HeaderEdits, RouteConfig};
 use crate::exchange::{Client, Exchange, REQUEST_ID};
+use crate::wire::Body;
 
 /// What one route changes.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ pub struct Rewrite {
     /// Whether the upstream sees the client's Host; if not, forwarding puts the instance's in its place.
     pub preserve_host: bool,
     /// Names that only a guard may say something under.
-    told: Box<[HeaderName]>,
+    told: Arc<[HeaderName]>,
     path: Path,
     upgrade: Vec<String>,
     request_headers: HeaderEdits,
@@ -49,6 +52,13 @@ impl Rewrite {
             request_headers: route.request_headers.clone(),
             response_headers: route.response_headers.clone(),
         })
+    }
+
+    /// Nor can a client say behind its body what only a guard may say.
+    pub fn body(&self, body: &mut Body) {
+        if !self.told.is_empty() {
+            body.bar(&self.told);
+        }
     }
 
     /// What the upstream gets: hop-by-hop headers go, then client and caller are told, then the path changes, and the

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Frame, SizeHint};
 
 use super::h1::Malformed;
@@ -61,6 +63,15 @@ impl Body {
     pub fn limit(&mut self, most: u64) {
         if let Self::Request(body) = self {
             body.limit(most);
+        }
+    }
+
+    /// Leaves out of a client's trailers what has one of these names, under any spelling.
+    pub fn bar(&mut self, names: &Arc<[HeaderName]>) {
+        if let Self::Request(body) = self
+            && body.remaining().is_none()
+        {
+            body.bar(Arc::clone(names));
         }
     }
 

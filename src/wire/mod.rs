@@ -4,6 +4,7 @@ pub mod body;
 pub mod clock;
 pub mod h1;
 pub mod list;
+pub mod name;
 pub mod spare;
 pub mod timer;
 

@@ -57,6 +57,31 @@ async fn any_one_lets_in_whatever_their_order() {
 }
 
 #[tokio::test]
+async fn what_only_a_guard_may_say_is_not_heard_behind_a_body_either() {
+    let backend = Answering::with(OK).await;
+    let gateway = gateway(&backend, "\"staff\", \"apps\"").await;
+    let post = |path: &str, trailers: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\nx-api-key: the-mobile-key\r\n\
+             transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n{trailers}\r\n"
+        )
+    };
+    let forged = "x-user: root\r\nX_App: root\r\nx-sum: 1\r\nx.app: root\r\n";
+    for (path, trailers, passed) in [
+        ("/", forged, &["x-sum: 1"][..]),
+        ("/", "x-app: root\r\n", &[]),
+        ("/open", "x-app: root\r\n", &["x-app: root"]),
+    ] {
+        assert_eq!(gateway.ask(post(path, trailers)).await.answer().await.status(), 200);
+        let request = backend.requests().pop().expect("one");
+        assert_eq!(request.body, b"abc");
+        let names: Vec<_> =
+            request.trailers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        assert_eq!(names, passed, "{trailers}");
+    }
+}
+
+#[tokio::test]
 async fn a_401_offers_every_way_in_and_the_log_says_why_each_was_none() {
     let backend = Answering::with(OK).await;
     let gateway = gateway(&backend, "\"apps\", \"staff\"").await;

@@ -1,12 +1,15 @@
 //! A request's body on its way from a client.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
 use http_body::Frame;
 
 use super::framing::Taken;
 use super::inbound::Inbound;
+use crate::wire::name::alike;
 use crate::wire::{BodyError, after, clock};
 
 /// The body of a client's request, read as it is asked for.
@@ -15,17 +18,24 @@ pub struct RequestBody {
     inbound: Inbound,
     /// Bytes it may still have.
     room: u64,
+    /// Names that its trailers may not have.
+    barred: Option<Arc<[HeaderName]>>,
 }
 
 impl RequestBody {
     /// Of the request whose head was just read.
     pub(super) fn new(inbound: Inbound) -> Self {
-        Self { inbound, room: u64::MAX }
+        Self { inbound, room: u64::MAX, barred: None }
     }
 
     /// No more than so many bytes of it are given out.
     pub fn limit(&mut self, most: u64) {
         self.room = most;
+    }
+
+    /// Trailers of these names, or names like them, are not given out.
+    pub fn bar(&mut self, names: Arc<[HeaderName]>) {
+        self.barred = Some(names);
     }
 
     /// Whether it was read to its end.
@@ -56,7 +66,11 @@ impl RequestBody {
                     state.expecting = false;
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Ok(Taken::Trailers(map)) => return Poll::Ready(Some(Ok(Frame::trailers(map)))),
+                Ok(Taken::Trailers(map)) => {
+                    let map = without(map, self.barred.as_deref().unwrap_or_default());
+                    let frame = (!map.is_empty()).then(|| Ok(Frame::trailers(map)));
+                    return Poll::Ready(frame);
+                }
                 Ok(Taken::End) => return Poll::Ready(None),
                 Ok(Taken::More) => {}
                 Err(malformed) => return Poll::Ready(Some(Err(BodyError::Malformed(malformed)))),
@@ -82,4 +96,12 @@ impl RequestBody {
             }
         }
     }
+}
+
+fn without(mut map: HeaderMap, barred: &[HeaderName]) -> HeaderMap {
+    let is_barred = |name: &&HeaderName| barred.iter().any(|one| alike(one, name));
+    for name in map.keys().filter(is_barred).cloned().collect::<Vec<_>>() {
+        map.remove(name);
+    }
+    map
 }
