@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::header::{ALLOW, VARY};
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, Version};
+use http::{Method, Response, Version};
 use ipnet::IpNet;
 
 use crate::config::model::RouteConfig;
@@ -90,12 +90,17 @@ pub async fn answer(
     let Asked { mut parts, body, early } = asked;
     let early = early.cleaned(rewrite::hop_by_hop::response);
     let passed = pass(gateway, client, exchange, (&mut parts, body, &early)).await;
-    // A body in chunks may yet turn out to be none before any of it was sent.
-    if passed.as_ref().map_or(true, |response| response.body().remaining().is_none()) {
+    // A body in chunks may yet turn out to be none before any of it was sent: the refusal then says as much.
+    let breakable = passed.as_ref().is_ok_and(|response| response.body().remaining().is_none());
+    if breakable || passed.is_err() {
         exchange.json = wants_json(&parts.headers);
     }
-    let mut response = passed.unwrap_or_else(|refusal| exchange.refuse(refusal));
-    gateway.mark(response.headers_mut(), exchange);
+    let marks = if breakable { exchange.marks.clone() } else { Vec::new() };
+    let response = match passed {
+        Ok(response) => gateway.marked(response, exchange),
+        Err(refusal) => gateway.refuse(exchange, refusal),
+    };
+    exchange.marks = marks;
     crate::wire::spare::give_map(parts.headers);
     response
 }
@@ -227,8 +232,15 @@ impl Gateway {
         }
     }
 
-    /// Puts into an answer what it says whoever gives it.
-    fn mark(&self, headers: &mut HeaderMap, exchange: &mut Exchange) {
+    /// The gateway's own answer, also in place of one that broke before any of it was sent.
+    pub fn refuse(&self, exchange: &mut Exchange, refusal: Refusal) -> Response<Body> {
+        let response = exchange.refuse(refusal);
+        self.marked(response, exchange)
+    }
+
+    /// An answer with what it says whoever gives it.
+    fn marked(&self, mut response: Response<Body>, exchange: &mut Exchange) -> Response<Body> {
+        let headers = response.headers_mut();
         let route = exchange.route.map(|at| &self.table.routes[at]);
         // The answer to a preflight is the route's own.
         if exchange.preflight.is_none() && route.is_some_and(|route| route.guard.cors.is_some()) {
@@ -240,6 +252,7 @@ impl Gateway {
                 _ => drop(headers.insert(name, value)),
             }
         }
+        response
     }
 
     fn address(&self, client: &Client, parts: &Parts) -> std::net::IpAddr {

@@ -173,7 +173,7 @@ async fn exchange(
         Err(Unwritten::Refused(error)) => {
             let answerer = exchange.answerer.as_deref().unwrap_or("-");
             exchange.cause = Some(format!("{answerer}: the answer's body: {error}"));
-            let response = exchange.refuse(Refusal::Upstream);
+            let response = gateway.refuse(&mut exchange, Refusal::Upstream);
             let how = How { version, keep_alive: false };
             write(inbound, &gateway, &exchange, response, how).await.is_ok_and(|kept| kept)
         }

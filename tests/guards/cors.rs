@@ -126,6 +126,19 @@ async fn a_refusal_can_be_read_by_the_page_that_gets_it() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_before_its_first_byte_is_replaced_by_one_that_says_as_much() {
+    let broken = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nvary: cookie\r\n\r\nzz\r\n";
+    let backend = Answering::with(broken).await;
+    let setup = Setup::to(&[backend.address]).route(CORS);
+    let gateway = setup.route("rate_limit = [{ rate = \"9/d\" }]").start().await;
+    let answer = ask(&gateway, "GET", &[("origin", APP)]).await;
+    assert_eq!((answer.status(), answer.code()), (502, "upstream_error"));
+    assert_eq!(says(&answer.head), [APP, "true", "", "", "x-total, etag", ""]);
+    assert_eq!(answer.head.value("vary"), Some("Origin"));
+    assert_eq!(answer.head.value("ratelimit-remaining"), Some("8"));
+}
+
+#[tokio::test]
 async fn neither_who_calls_nor_how_many_matters_to_a_preflight() {
     let backend = Answering::with(MINDED).await;
     let service = Answering::with(
