@@ -70,8 +70,13 @@ impl Cors {
         if asks || !any {
             marks.push((VARY, if asks { PREFLIGHT_VARY } else { ORIGIN_VARY }));
         }
-        let Some(origin) = self.allowed(&asked.headers) else { return };
-        let shown = if any { HeaderValue::from_static("*") } else { origin.clone() };
+        let shown = match self.allowed(&asked.headers) {
+            // Also to who does not ask: a cache that kept an answer without it would give that one to a page, too (Fetch,
+            // "CORS protocol and HTTP caches").
+            _ if any => HeaderValue::from_static("*"),
+            Some(origin) => origin.clone(),
+            None => return,
+        };
         marks.push((ACCESS_CONTROL_ALLOW_ORIGIN, shown));
         if self.credentials {
             marks.push((ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true")));
