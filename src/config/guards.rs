@@ -241,13 +241,12 @@ fn cors(table: &mut Table<'_>) -> Option<CorsConfig> {
     };
     let origins = origins(&mut cors, &place);
     let credentials = cors.flag("credentials").unwrap_or(false);
-    if credentials && origins.contains(&OriginPattern::Any) {
-        let message = "`cors.credentials` does not go together with the origin \"*\"";
-        cors.problem(
-            "credentials",
-            message,
-            "any page could then act as your users: name the origins",
-        );
+    // Any page can have a frame in a sandbox, whose origin is `null`.
+    let anyones = [(OriginPattern::Any, "*"), (OriginPattern::Exact("null".to_owned()), "null")];
+    for (_, text) in anyones.iter().filter(|(it, _)| credentials && origins.contains(it)) {
+        let message = format!("`cors.credentials` does not go together with the origin {text:?}");
+        let hint = "any page could then act as your users: name the origins";
+        cors.problem("credentials", message, hint);
     }
     Some(CorsConfig {
         origins,
