@@ -77,16 +77,16 @@ impl Keys {
                 RateKey::Route => true,
                 RateKey::ClientIp => false,
                 RateKey::Header(name) => {
-                    values(sink, headers.get_all(name).iter().map(http::HeaderValue::as_bytes))
+                    value(sink, headers.get_all(name).iter().map(http::HeaderValue::as_bytes))
                 }
-                RateKey::Cookie(name) => values(sink, cookies(headers, name)),
+                RateKey::Cookie(name) => value(sink, cookies(headers, name)),
                 RateKey::Host => host(sink, headers),
                 RateKey::Claim(name) => {
                     let claim = exchange.caller.as_ref().and_then(|caller| caller.claim(name));
-                    values(sink, claim.map(str::as_bytes).into_iter())
+                    value(sink, claim.map(str::as_bytes).into_iter())
                 }
             };
-            // Who leaves it out shares no limit with others who do, and escapes none.
+            // Who leaves it out shares no limit with others who do, and escapes none; nor does who writes it twice.
             if !there {
                 address(sink, exchange.address);
             }
@@ -99,19 +99,15 @@ const VALUE: u8 = 1;
 const ADDRESS: u8 = 2;
 const END: u8 = 3;
 
-/// All of them with their lengths; false without any.
-fn values<'a>(sink: &mut impl Sink, values: impl Iterator<Item = &'a [u8]>) -> bool {
-    let mut any = false;
-    for value in values {
-        any = true;
-        sink.put(&[VALUE]);
-        sink.put(&value.len().to_le_bytes());
-        sink.put(value);
-    }
-    if any {
-        sink.put(&[END]);
-    }
-    any
+/// The only one there is, with its length. False without any, and with several: the upstream heeds one of them, and with
+/// another of its choice beside it a caller would have a new limit for each request.
+fn value<'a>(sink: &mut impl Sink, mut values: impl Iterator<Item = &'a [u8]>) -> bool {
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    sink.put(&[VALUE]);
+    sink.put(&value.len().to_le_bytes());
+    sink.put(value);
+    sink.put(&[END]);
+    true
 }
 
 /// Of an IPv6 address the network that one site has (RFC 6177).
