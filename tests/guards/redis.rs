@@ -81,6 +81,8 @@ struct Flood {
     let_in: u64,
     refused: u64,
     times: Vec<(Instant, Instant)>,
+    /// When the latest that was refused was sent: there was no room then.
+    full: Option<Instant>,
 }
 
 /// Sends requests for so long, each client as often as `pace` says.
@@ -97,7 +99,10 @@ async fn flood(web: &[SocketAddr], clients: usize, pace: Duration, long: Duratio
                 let began = Instant::now();
                 match client.get("/").await.expect("an answer").status {
                     200 => seen.let_in += 1,
-                    429 => seen.refused += 1,
+                    429 => {
+                        seen.refused += 1;
+                        seen.full = Some(began);
+                    }
                     other => panic!("{other}"),
                 }
                 seen.times.push((began, Instant::now()));
@@ -111,6 +116,7 @@ async fn flood(web: &[SocketAddr], clients: usize, pace: Duration, long: Duratio
         sum.let_in += seen.let_in;
         sum.refused += seen.refused;
         sum.times.extend(seen.times);
+        sum.full = sum.full.max(seen.full);
     }
     sum
 }
@@ -129,15 +135,62 @@ async fn two_gateways_share_one_limit_exactly() {
     let sent = || seen.times.iter().map(|(sent, _)| *sent);
     let answered = || seen.times.iter().map(|(_, answered)| *answered);
     // A burst of one second's, then the rate from the first that was counted to the last: that was between being sent
-    // and being answered.
-    let least = answered().min().zip(sent().max()).map(|(from, to)| to - from);
+    // and being answered. At the end clients may have been held up and left some room.
+    let least = answered().min().zip(seen.full).map(|(from, to)| to - from);
     let most = sent().min().zip(answered().max()).map(|(from, to)| to - from);
     let expected = |time: Option<Duration>| RATE as f64 * (1.0 + time.expect("some").as_secs_f64());
     let (least, most) = (expected(least), expected(most));
     let (let_in, refused) = (seen.let_in as f64, seen.refused);
     assert!(let_in <= most * 1.01 + 1.0 && let_in >= least * 0.99 - 1.0, "{least} {let_in} {most}");
+    assert!(least > RATE as f64 * 4.0, "no overload in the end: {least}");
     assert!(refused > seen.let_in, "not much of an overload: {let_in} and {refused}");
     assert_eq!(backend.count() as u64, seen.let_in);
+}
+
+#[tokio::test]
+async fn what_one_limit_refuses_costs_nothing_of_another_in_the_server() {
+    let redis = or_skip!(Redis::start().await);
+    let backend = backend().await;
+    let limits = "rate = \"1/h\", burst = 4, store = \"shared\" }, \
+                  { rate = \"1/h\", burst = 2, key = \"header:x-who\"";
+    let gateway = gateway(&backend, limits, &patient(&redis), 1).await;
+    let mut client = Client::new(gateway.web());
+    let mut ask = async |who: &str| {
+        let fields = format!("x-who: {who}\r\n");
+        client.send("GET /", &fields, "").await.expect("an answer").status
+    };
+    for expected in [200, 200, 429, 429, 429, 429, 429] {
+        assert_eq!(ask("greedy").await, expected);
+    }
+    for expected in [200, 200, 429] {
+        assert_eq!(ask("modest").await, expected);
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_the_server_has_a_turn_whichever_gateway_it_asked() {
+    const TURN: Duration = Duration::from_secs(1);
+    const WAIT: u32 = 4;
+    let redis = or_skip!(Redis::start().await);
+    let backend = backend().await;
+    let limit = "rate = \"1/s\", burst = 1, mode = \"delay\", max_wait = \"60s\"";
+    let one = gateway(&backend, limit, &patient(&redis), 1).await;
+    let two = gateway(&backend, limit, &patient(&redis), 1).await;
+    assert_eq!(statuses(&one, 1).await, [200]);
+    let began = Instant::now();
+    let before = redis.calls("evalsha").await;
+    let mut waiting = JoinSet::new();
+    for at in 0..WAIT {
+        let mut client = Client::new([one.web(), two.web()][at as usize % 2]);
+        waiting.spawn(async move { client.get("/").await.expect("an answer").status });
+    }
+    for turn in 1..=WAIT {
+        assert_eq!(waiting.join_next().await.expect("one waits").expect("no panic"), 200);
+        // The first was counted some time before its answer came.
+        assert!(began.elapsed() + TURN >= TURN * turn, "{turn} after {:?}", began.elapsed());
+    }
+    // One to see that there is no room and one for a turn, and the second gateway's new connection.
+    assert!(redis.calls("evalsha").await - before <= u64::from(2 * WAIT) + 1);
 }
 
 #[tokio::test]

@@ -17,6 +17,17 @@ pub struct Quota {
     pub burst: u64,
 }
 
+/// What is asked of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Of the limit.
+    pub quota: Quota,
+    /// How long who asks would wait for its turn, in nanoseconds.
+    pub patience: u64,
+    /// The longest that anybody would, in nanoseconds: how far past its depth the limit may be taken.
+    pub longest: u64,
+}
+
 /// What taking one came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Take {
@@ -26,6 +37,24 @@ pub struct Take {
     pub remaining: u64,
     /// Until all of the burst has room again.
     pub reset: Duration,
+}
+
+impl Wish {
+    /// Of one who takes what has room and does not wait, of a limit where others wait for so long at most.
+    pub fn new(quota: Quota, longest: Duration) -> Self {
+        let longest = u64::try_from(longest.as_nanos()).unwrap_or(FURTHEST);
+        Self { quota, patience: 0, longest: longest.min(FURTHEST.saturating_sub(quota.depth())) }
+    }
+
+    /// The same, of one who waits.
+    pub fn patient(self) -> Self {
+        Self { patience: self.longest, ..self }
+    }
+
+    /// Whether what this came to is a turn, now or to come.
+    pub fn granted(self, take: Take) -> bool {
+        take.wait.as_nanos() <= u128::from(self.patience)
+    }
 }
 
 impl Quota {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 
 use super::cells::{Cells, Line, Spot};
-use super::gcra::{Quota, Take};
+use super::gcra::{Quota, Take, Wish};
 use super::keys::Keys;
 use crate::config::model::{RateConfig, RateMode};
 use crate::config::units::show_rate;
@@ -123,6 +123,15 @@ impl Limit {
         let Some(next) = next else { return Err(take) };
         let waits = !take.wait.is_zero();
         Ok((Held { limit: self, key, spot, next, waits, kept: false }, take))
+    }
+
+    /// What a store is asked by one who does not wait.
+    pub(super) fn wish(&self) -> Wish {
+        let longest = match self.config.mode {
+            RateMode::Reject => Duration::ZERO,
+            RateMode::Delay { max_wait, .. } => max_wait,
+        };
+        Wish::new(self.quota, longest)
     }
 
     /// One more waits; false when there are enough.

@@ -40,6 +40,7 @@ type Rest<'a> = Pin<Box<dyn Future<Output = Result<(), Refusal>> + 'a>>;
 #[derive(Default)]
 struct Passage<'a> {
     held: SmallVec<[Held<'a>; 4]>,
+    elsewhere: Vec<Elsewhere<'a>>,
     left: Option<Left>,
     /// The latest of its turns, when one is to come.
     until: Option<Instant>,
@@ -66,7 +67,9 @@ impl Limits {
             let store = store.map(|store| (store, name_of(&limit, route, twins)));
             Listed { limit, store }
         };
-        let all: Box<[_]> = configs.iter().enumerate().map(listed).collect();
+        let mut all: Box<[_]> = configs.iter().enumerate().map(listed).collect();
+        // Nobody gets a turn to come in one limit who has no room in another.
+        all.sort_by_key(|listed| matches!(listed.limit.config.mode, RateMode::Delay { .. }));
         Self { ask: all.iter().any(|listed| listed.store.is_some()), all }
     }
 
@@ -124,19 +127,24 @@ impl Limits {
     async fn rest<'a>(
         &'a self,
         mut passage: Passage<'a>,
-        desks: &Desks,
+        desks: &'a Desks,
         asked: &Parts,
         exchange: &mut Exchange,
     ) -> Result<(), Refusal> {
         for Listed { limit, store } in &self.all {
             let Some((at, name)) = store else { continue };
+            let counter = &*desks.counters[*at];
             let key = name.clone() + &limit.keys.text(asked, exchange);
-            match count(limit, &*desks.counters[*at], &key).await {
-                Counted::Taken(take) if take.wait.is_zero() => {
+            match count(limit, counter, &key).await {
+                Ok((take, place)) => {
                     passage.note(Left::of(limit.quota, take));
+                    if !take.wait.is_zero() {
+                        passage.until = passage.until.max(clock::now().checked_add(take.wait));
+                    }
+                    passage.elsewhere.push(Elsewhere { limit, counter, key, place, kept: false });
                 }
-                Counted::Taken(take) => return Err(refuse(limit, take, exchange)),
-                Counted::Allow => {
+                Err(Counted::Taken(take)) => return Err(refuse(limit, take, exchange)),
+                Err(Counted::Allow) => {
                     let all = Take {
                         wait: Duration::ZERO,
                         remaining: limit.quota.burst,
@@ -144,13 +152,13 @@ impl Limits {
                     };
                     passage.note(Left::of(limit.quota, all));
                 }
-                Counted::Deny => {
+                Err(Counted::Deny) => {
                     let wait = Duration::from_secs(1);
                     let refused = refuse(limit, Take { wait, remaining: 0, reset: wait }, exchange);
                     exchange.cause = Some(format!("{}: its store cannot count", limit.text));
                     return Err(refused);
                 }
-                Counted::Local => passage.take(limit, asked, exchange, clock::now())?,
+                Err(Counted::Local) => passage.take(limit, asked, exchange, clock::now())?,
             }
         }
         if let Some(until) = passage.until {
@@ -191,31 +199,58 @@ impl<'a> Passage<'a> {
             left.note(exchange);
         }
         self.held.into_iter().for_each(Held::kept);
+        self.elsewhere.into_iter().for_each(Elsewhere::kept);
     }
 }
 
-/// What a store says; one who may wait asks again when there should be room. Others may then be quicker: only within one
-/// process is it first come, first served.
-async fn count(limit: &Limit, counter: &dyn Counter, key: &str) -> Counted {
-    let first = counter.take(key, limit.quota).await;
-    let (Counted::Taken(mut take), RateMode::Delay { max_wait, max_queue }) =
-        (first, limit.config.mode)
-    else {
-        return first;
-    };
-    if take.wait.is_zero() || take.wait > max_wait {
-        return first;
+/// What a store says: one that was taken there, with a place when its turn is to come; or why there is none. Who finds no
+/// room and may wait asks a second time, for the next turn that nobody has: so those who wait come in in the order in
+/// which they asked, whichever gateway they asked.
+async fn count<'a>(
+    limit: &'a Limit,
+    counter: &dyn Counter,
+    key: &str,
+) -> Result<(Take, Option<Place<'a>>), Counted> {
+    let wish = limit.wish();
+    let first = counter.take(key, wish).await;
+    let Counted::Taken(take) = first else { return Err(first) };
+    if wish.granted(take) {
+        return Ok((take, None));
     }
-    let Some(_place) = Place::new(limit, max_queue) else { return first };
-    let end = tokio::time::Instant::now() + max_wait;
-    while !take.wait.is_zero() && tokio::time::Instant::now() + take.wait <= end {
-        tokio::time::sleep(take.wait).await;
-        match counter.take(key, limit.quota).await {
-            Counted::Taken(again) => take = again,
-            other @ (Counted::Allow | Counted::Deny | Counted::Local) => return other,
+    let RateMode::Delay { max_wait, max_queue } = limit.config.mode else { return Err(first) };
+    let Some(place) = Place::new(limit, max_queue) else { return Err(first) };
+    let second = counter.take(key, wish.patient()).await;
+    let Counted::Taken(take) = second else { return Err(second) };
+    if wish.patient().granted(take) {
+        return Ok((take, Some(place).filter(|_| !take.wait.is_zero())));
+    }
+    // Who comes again when the wait is as long as it may be finds a place.
+    Err(Counted::Taken(Take { wait: take.wait.saturating_sub(max_wait), ..take }))
+}
+
+/// One that a request has taken in a store. It is given back when it is dropped before it was [`Elsewhere::kept`], unless
+/// its turn was to come: those behind it have theirs already.
+struct Elsewhere<'a> {
+    limit: &'a Limit,
+    counter: &'a dyn Counter,
+    key: String,
+    place: Option<Place<'a>>,
+    kept: bool,
+}
+
+impl Elsewhere<'_> {
+    /// The request goes on: nothing is given back.
+    fn kept(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Elsewhere<'_> {
+    fn drop(&mut self) {
+        if !self.kept && self.place.is_none() {
+            self.counter.give_back(&self.key, self.limit.wish());
         }
     }
-    Counted::Taken(take)
 }
 
 /// A place among those who wait, until it is dropped.
@@ -223,7 +258,7 @@ struct Place<'a>(&'a Limit);
 
 impl<'a> Place<'a> {
     fn new(limit: &'a Limit, most: usize) -> Option<Self> {
-        limit.queue(most).then_some(Self(limit))
+        limit.queue(most).then(|| Self(limit))
     }
 }
 

@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use self::gcra::{Quota, Take};
+use self::gcra::{Take, Wish};
 pub use self::limits::Limits;
 use crate::config::{Kind, KindInfo, Problems, Section, Table};
 
@@ -61,7 +61,10 @@ pub trait Store: Debug + Send + Sync {
 /// One worker's part of a store.
 pub trait Counter: Debug {
     /// Takes one of what `key` may have, in one round trip. `key` names the limit and who shares it.
-    fn take(&self, key: &str, quota: Quota) -> Counting;
+    fn take(&self, key: &str, wish: Wish) -> Counting;
+
+    /// Gives back one that was taken for a request that did not come in after all. Nobody waits for it, and it may be lost.
+    fn give_back(&self, key: &str, wish: Wish);
 }
 
 /// What a store says, when it has said it.
@@ -70,7 +73,7 @@ pub type Counting = Pin<Box<dyn Future<Output = Counted>>>;
 /// What a store says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// It has counted.
+    /// It has counted; [`Wish::granted`] says whether there was room.
     Taken(Take),
     /// It cannot, and its `on_error` lets everybody in.
     Allow,

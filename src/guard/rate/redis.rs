@@ -12,7 +12,7 @@ use std::sync::Arc;
 use hyper_rustls::HttpsConnector;
 use tokio::task::JoinHandle;
 
-use super::gcra::Quota;
+use super::gcra::Wish;
 use super::redis_breaker::Health;
 use super::redis_link::{self, Link};
 use super::redis_script;
@@ -75,7 +75,7 @@ struct Own {
 }
 
 impl Counter for Own {
-    fn take(&self, key: &str, quota: Quota) -> Counting {
+    fn take(&self, key: &str, wish: Wish) -> Counting {
         let unasked = self.unasked;
         if self.link.breaker.is_open() {
             self.link.breaker.missed();
@@ -87,12 +87,18 @@ impl Counter for Own {
         let link = Rc::clone(&self.link);
         let place = redis_script::place(&self.prefix, key);
         Box::pin(async move {
-            let taken = link.take(&place, quota).await;
+            let taken = link.take(&place, wish).await;
             taken.map(Counted::Taken).unwrap_or_else(|| {
                 link.breaker.missed();
                 unasked
             })
         })
+    }
+
+    fn give_back(&self, key: &str, wish: Wish) {
+        if !self.link.breaker.is_open() {
+            self.link.give_back(&redis_script::place(&self.prefix, key), wish);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::gcra::{Quota, Take};
+use super::gcra::{Take, Wish};
 use super::redis::Redis;
 use super::redis_breaker::{Breaker, Pause};
 use super::redis_reply::Reply;
@@ -55,10 +55,10 @@ impl Link {
     }
 
     /// Takes one; none when the server did not count it.
-    pub(super) async fn take(&self, key: &str, quota: Quota) -> Option<Take> {
+    pub(super) async fn take(&self, key: &str, wish: Wish) -> Option<Take> {
         let within = self.store.settings.timeout;
         let before = self.lost.get();
-        let counted = timeout(within, self.count(key, quota)).await;
+        let counted = timeout(within, self.count(key, wish)).await;
         let why = match counted {
             Ok(Ok(take)) => {
                 self.breaker.succeeded();
@@ -74,10 +74,15 @@ impl Link {
         None
     }
 
-    async fn count(&self, key: &str, quota: Quota) -> Result<Take, String> {
+    /// Gives one back; nobody waits for the reply.
+    pub(super) fn give_back(&self, key: &str, wish: Wish) {
+        drop(self.ask(|out| redis_script::give_back(out, key, wish)));
+    }
+
+    async fn count(&self, key: &str, wish: Wish) -> Result<Take, String> {
         let mut script = Script::Known;
         loop {
-            let reply = self.ask(|out| redis_script::take(out, script, key, quota))?;
+            let reply = self.ask(|out| redis_script::take(out, script, key, wish))?;
             match reply.await {
                 Ok(Reply::Numbers([wait, remaining, reset])) => {
                     let (wait, reset) = (Duration::from_nanos(wait), Duration::from_nanos(reset));

@@ -5,31 +5,34 @@ use std::sync::LazyLock;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use bytes::{BufMut, BytesMut};
 
-use super::gcra::Quota;
+use super::gcra::{Quota, Wish};
 
-/// [`Quota::take`] at the server's own time, in one step that nobody comes between.
+/// [`Quota::reserve`] at the server's own time, in one step that nobody comes between. With an interval below zero one is
+/// given back.
 ///
 /// Lua's numbers are doubles, exact up to 2^53: nanoseconds since 1970 are beyond that, microseconds are not. So the due
 /// time is kept as whole microseconds and the nanoseconds beyond, and all else is counted from now. The server's clock
-/// may be set back, or the limit be a smaller one than before: a key is never further ahead than its limit allows.
+/// may be set back, or the limit be a smaller one than before: a key is never further ahead than its limit allows, and the
+/// longest that anybody waits.
 /// A request without room writes nothing. A key lives for as long as it says something, and a millisecond more: the
 /// server counts lives in whole ones, from another look at its clock.
 const TEXT: &str = "\
 local interval, depth = tonumber(ARGV[1]), tonumber(ARGV[2])
+local patience, longest = tonumber(ARGV[3]), tonumber(ARGV[4])
 if redis.replicate_commands then redis.replicate_commands() end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local ahead = 0
 local us, ns = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%d+)$')
-if us then ahead = math.min(math.max((us - now) * 1000 + ns, 0), depth) end
-local next = ahead + interval
-if next > depth then return {next - depth, 0, ahead} end
+if us then ahead = math.min(math.max((us - now) * 1000 + ns, 0), depth + longest) end
+local next = math.max(ahead + interval, 0)
+local wait, room = math.max(next - depth, 0), math.max(depth - next, 0)
+if wait > patience then return {wait, 0, ahead} end
 ns = math.fmod(next, 1000)
 us = now + (next - ns) / 1000
 local keep = math.ceil(next / 1000000) + 1
 redis.call('SET', KEYS[1], string.format('%.0f %.0f', us, ns), 'PX', string.format('%.0f', keep))
-local room = depth - next
-return {0, (room - math.fmod(room, interval)) / interval, next}
+return {wait, (room - math.fmod(room, interval)) / interval, next}
 ";
 
 /// What Redis calls it: SHA-1 in hexadecimal.
@@ -49,16 +52,38 @@ pub(super) enum Script {
 }
 
 /// Appends the request that takes one.
-pub(super) fn take(out: &mut BytesMut, script: Script, key: &str, quota: Quota) {
+pub(super) fn take(out: &mut BytesMut, script: Script, key: &str, wish: Wish) {
+    let interval = wish.quota.interval.min(DEEPEST);
+    run(out, script, key, decimal(interval, &mut [0; 20]), wish);
+}
+
+/// Appends the request that gives one back.
+pub(super) fn give_back(out: &mut BytesMut, key: &str, wish: Wish) {
+    let interval = format!("-{}", wish.quota.interval.min(DEEPEST));
+    run(out, Script::Known, key, interval.as_bytes(), wish.patient());
+}
+
+fn run(out: &mut BytesMut, script: Script, key: &str, interval: &[u8], wish: Wish) {
     let (verb, script) = match script {
         Script::Known => ("EVALSHA", NAME.as_str()),
         Script::Told => ("EVAL", TEXT),
     };
-    let interval = quota.interval.min(DEEPEST);
-    let depth = quota.depth().min(DEEPEST);
-    let (mut first, mut second) = ([0; 20], [0; 20]);
-    let (interval, depth) = (decimal(interval, &mut first), decimal(depth, &mut second));
-    request(out, &[verb.as_bytes(), script.as_bytes(), b"1", key.as_bytes(), interval, depth]);
+    let numbers = [wish.quota.depth().min(DEEPEST), wish.patience, wish.longest];
+    let mut room = [[0; 20]; 3];
+    let [first, second, third] = &mut room;
+    let [depth, patience, longest] =
+        [decimal(numbers[0], first), decimal(numbers[1], second), decimal(numbers[2], third)];
+    let words: [&[u8]; 8] = [
+        verb.as_bytes(),
+        script.as_bytes(),
+        b"1",
+        key.as_bytes(),
+        interval,
+        depth,
+        patience,
+        longest,
+    ];
+    request(out, &words);
 }
 
 /// Appends a request: an array of strings (RESP, section "Sending commands to a Redis server").
@@ -95,7 +120,8 @@ pub(super) fn probe(prefix: &str) -> String {
 }
 
 /// A limit that leaves no trace for longer than a millisecond.
-pub(super) const PROBE: Quota = Quota { interval: 1, burst: 1 };
+pub(super) const PROBE: Wish =
+    Wish { quota: Quota { interval: 1, burst: 1 }, patience: 0, longest: 0 };
 
 fn hex(algorithm: &'static aws_lc_rs::digest::Algorithm, bytes: &[u8]) -> String {
     let digits = b"0123456789abcdef";

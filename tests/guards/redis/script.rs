@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use frontgate::guard::rate::gcra::Quota;
+use frontgate::guard::rate::gcra::{Quota, Wish};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpListener;
 
@@ -32,7 +32,7 @@ async fn sent() -> String {
 fn at_given_times(script: &str) -> String {
     let mut script = script.to_owned();
     for (own, given) in
-        [("redis.call('TIME')", "{ARGV[3], ARGV[4]}"), ("math.ceil(next / 1000000) + 1", "600000")]
+        [("redis.call('TIME')", "{ARGV[5], ARGV[6]}"), ("math.ceil(next / 1000000) + 1", "600000")]
     {
         assert_eq!(script.matches(own).count(), 1, "{script}");
         script = script.replace(own, given);
@@ -47,8 +47,18 @@ struct Clock {
 
 impl Clock {
     async fn take(&mut self, key: &str, (interval, depth): (u64, u64), us: u64) -> [u64; 3] {
+        self.run(key, &[&interval.to_string(), &depth.to_string(), "0", "0"], us).await
+    }
+
+    async fn wish(&mut self, key: &str, wish: Wish, us: u64) -> [u64; 3] {
+        let Wish { quota, patience, longest } = wish;
+        let numbers = [quota.interval, quota.depth(), patience, longest].map(|n| n.to_string());
+        self.run(key, &numbers.each_ref().map(String::as_str), us).await
+    }
+
+    async fn run(&mut self, key: &str, numbers: &[&str], us: u64) -> [u64; 3] {
         let mut command = ::redis::cmd("EVAL");
-        command.arg(&self.script).arg(1).arg(key).arg(interval).arg(depth);
+        command.arg(&self.script).arg(1).arg(key).arg(numbers);
         command.arg(us / 1_000_000).arg(us % 1_000_000);
         let reply: (u64, u64, u64) = command.query_async(&mut self.redis).await.expect("a reply");
         reply.into()
@@ -78,10 +88,12 @@ async fn it_counts_as_the_gateway_itself_does() {
             2 => random.u64(1_000_000..1_000_000_000),
             _ => random.u64(1_000_000_000..86_400_000_000_000),
         };
-        let exact = (1 << 53) / interval;
+        let exact = (1 << 52) / interval;
         let burst =
             [1, random.u64(1..5), random.u64(1..2_000)][random.usize(..3)].min(exact).max(1);
         let quota = Quota { interval, burst };
+        let longest = [0, random.u64(..=quota.depth())][random.usize(..2)];
+        let ready = Wish::new(quota, Duration::from_nanos(longest));
         let (key, mut due, mut us) = (format!("s{sequence}"), 0, NOW + random.u64(..1_000_000));
         for step in 0..40 {
             // Often at the same instant, sometimes after all has room again.
@@ -91,12 +103,14 @@ async fn it_counts_as_the_gateway_itself_does() {
                 3 => random.u64(..=quota.depth() / 1_000 + 1),
                 _ => random.u64(..=2 * quota.depth() / 1_000 + 10),
             };
-            let (take, next) = quota.take(due, us * 1_000);
-            due = next;
+            let wish = if random.bool() { ready } else { ready.patient() };
+            let (take, next) = quota.reserve(due, us * 1_000, wish.patience);
+            assert_eq!(wish.granted(take), next.is_some());
+            due = next.unwrap_or(due);
             let nanos = |time: Duration| u64::try_from(time.as_nanos()).expect("in range");
             let expected = [nanos(take.wait), take.remaining, nanos(take.reset)];
-            let reply = clock.take(&key, (interval, quota.depth()), us).await;
-            assert_eq!(reply, expected, "{quota:?}, step {step} of {sequence}");
+            let reply = clock.wish(&key, wish, us).await;
+            assert_eq!(reply, expected, "{wish:?}, step {step} of {sequence}");
         }
     }
 }
@@ -131,6 +145,27 @@ async fn small_intervals_and_large_bursts_are_exact_enough_over_time() {
 }
 
 #[tokio::test]
+async fn one_that_is_given_back_is_the_next_ones() {
+    let redis = or_skip!(Redis::start().await);
+    let mut clock = clock(&redis).await;
+    let second = 1_000_000_000;
+    let limit = (second, 2 * second);
+    let back = [&format!("-{second}"), &(2 * second).to_string(), "0", "0"].map(|n| n.to_owned());
+    let back = back.each_ref().map(String::as_str);
+    assert_eq!(clock.take("k", limit, NOW).await, [0, 1, second]);
+    assert_eq!(clock.take("k", limit, NOW).await, [0, 0, 2 * second]);
+    assert_eq!(clock.take("k", limit, NOW).await, [second, 0, 2 * second]);
+    clock.run("k", &back, NOW).await;
+    assert_eq!(clock.take("k", limit, NOW).await, [0, 0, 2 * second]);
+    assert_eq!(clock.take("k", limit, NOW).await[0], second);
+    // More than there is leaves all of it, and no more.
+    for _ in 0..5 {
+        clock.run("k", &back, NOW + 1_500_000).await;
+    }
+    assert_eq!(clock.take("k", limit, NOW + 1_500_000).await, [0, 1, second]);
+}
+
+#[tokio::test]
 async fn no_key_ends_before_its_time() {
     let redis = or_skip!(Redis::start().await);
     let script = sent().await;
@@ -138,7 +173,7 @@ async fn no_key_ends_before_its_time() {
     let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
     // One in three milliseconds and none at once: each time the key must live until the next is due.
     let mut command = ::redis::cmd("EVAL");
-    command.arg(script).arg(1).arg("k").arg(3_000_000).arg(3_000_000);
+    command.arg(script).arg(1).arg("k").arg(3_000_000).arg(3_000_000).arg(0).arg(0);
     let (began, mut let_in) = (Instant::now(), 0);
     while began.elapsed() < Duration::from_secs(1) {
         let reply: (u64, u64, u64) = command.query_async(&mut connection).await.expect("a reply");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, Request};
 
-use super::super::gcra::Quota;
+use super::super::gcra::Wish;
 use super::super::{Counting, Store};
 use super::*;
 use crate::config::model::{Rate, RateKey};
@@ -115,6 +115,8 @@ struct Saying;
 struct Mouth {
     says: Cell<Option<Counted>>,
     keys: RefCell<Vec<String>>,
+    /// When it is not told what to say: how many turns are taken, one a second and one at once.
+    turns: Cell<u64>,
 }
 
 impl Store for Saying {
@@ -124,9 +126,19 @@ impl Store for Saying {
 }
 
 impl Counter for Mouth {
-    fn take(&self, key: &str, _quota: Quota) -> Counting {
+    fn take(&self, key: &str, wish: Wish) -> Counting {
         self.keys.borrow_mut().push(key.to_owned());
-        Box::pin(std::future::ready(self.says.get().unwrap()))
+        let turn = Duration::from_secs(self.turns.get());
+        let take = Take { wait: turn, remaining: 0, reset: turn };
+        if self.says.get().is_none() && wish.granted(take) {
+            self.turns.set(self.turns.get() + 1);
+        }
+        Box::pin(std::future::ready(self.says.get().unwrap_or(Counted::Taken(take))))
+    }
+
+    fn give_back(&self, key: &str, _wish: Wish) {
+        assert!(self.keys.borrow().iter().any(|known| known == key));
+        self.turns.set(self.turns.get() - 1);
     }
 }
 
@@ -171,24 +183,56 @@ async fn what_a_store_says_counts_and_its_failure_does_as_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_may_wait_for_a_store_asks_it_again() {
+async fn who_may_wait_for_a_store_gets_the_next_turn_that_nobody_has() {
     let shared = Shared { stores: vec![("redis".into(), Arc::new(Saying))], ..Shared::default() };
     let mouth = Rc::new(Mouth::default());
     let desks = Desks { counters: vec![Rc::clone(&mouth) as _], ..Desks::default() };
-    let mode = RateMode::Delay { max_wait: Duration::from_secs(3), max_queue: 1 };
+    let mode = RateMode::Delay { max_wait: Duration::from_secs(300), max_queue: 2 };
     let config = RateConfig { store: Some("redis".into()), mode, ..limit(2, &[RateKey::Route]) };
     let limits = limits(&[config], &shared, None);
-    let wait = Duration::from_secs(1);
-    mouth.says.set(Some(Counted::Taken(Take { wait, remaining: 0, reset: wait })));
+    mouth.turns.set(120);
     let began = tokio::time::Instant::now();
-    let mut asked = exchange();
-    let (refused, ()) = tokio::join!(admit(&limits, &desks, &mut asked), async {
-        tokio::task::yield_now().await;
-        // One waits already.
+    let ask = async || {
+        let mut asked = exchange();
+        let admitted = admit(&limits, &desks, &mut asked).await.is_ok();
+        (admitted, began.elapsed().as_secs().div_ceil(60), mouth.keys.borrow().len())
+    };
+    let after = async |so_long| {
+        mouth.turns.set(so_long);
+        ask().await
+    };
+    let (first, second, third) = tokio::join!(ask(), after(240), after(1));
+    assert_eq!((first.0, first.1, second.0, second.1), (true, 2, true, 4));
+    // Two wait already, so the third is asked for once only.
+    assert_eq!(third, (false, 0, 5));
+    // A wait that is too long takes no turn, and the place of who was refused is not left twice.
+    assert!(!after(301).await.0);
+    assert_eq!((mouth.turns.get(), mouth.keys.borrow().len()), (301, 7));
+    assert!(after(0).await.0);
+    assert_eq!(mouth.keys.borrow().len(), 8);
+}
+
+#[tokio::test]
+async fn what_was_taken_in_a_store_is_given_back_when_another_limit_refuses() {
+    let shared = Shared {
+        stores: vec![("one".into(), Arc::new(Saying)), ("other".into(), Arc::new(Saying))],
+        ..Shared::default()
+    };
+    let (one, other) = (Rc::new(Mouth::default()), Rc::new(Mouth::default()));
+    let desks =
+        Desks { counters: vec![Rc::clone(&one) as _, Rc::clone(&other) as _], ..Desks::default() };
+    let kept =
+        |store: &str| RateConfig { store: Some(store.into()), ..limit(9, &[RateKey::Route]) };
+    let mode = RateMode::Delay { max_wait: Duration::from_secs(300), max_queue: 2 };
+    // Whoever may wait is asked last, so that a turn to come is nobody's who is refused.
+    let waits = RateConfig { mode, ..kept("other") };
+    let limits = limits(&[waits, kept("one"), kept("other")], &shared, None);
+    other.turns.set(1);
+    for _ in 0..3 {
         assert!(admit(&limits, &desks, &mut exchange()).await.is_err());
-        assert_eq!(began.elapsed(), Duration::ZERO);
-    });
-    assert_eq!(refused, Err(Refusal::RateLimited));
-    assert_eq!(began.elapsed(), 3 * wait);
-    assert_eq!(mouth.keys.borrow().len(), 5);
+        assert_eq!((one.turns.get(), other.turns.get()), (0, 1));
+    }
+    other.says.set(Some(Counted::Allow));
+    assert!(admit(&limits, &desks, &mut exchange()).await.is_ok());
+    assert_eq!(one.turns.get(), 1);
 }

@@ -8,14 +8,16 @@ fn a_request_is_an_array_of_strings() {
     request(&mut out, &[b"AUTH", b"", b"p\r\n\xff"]);
     assert_eq!(&out[..], b"*3\r\n$4\r\nAUTH\r\n$0\r\n\r\n$4\r\np\r\n\xff\r\n");
     out.clear();
-    take(&mut out, Script::Known, "k", Quota { interval: 10, burst: u64::MAX });
+    let quota = Quota { interval: 10, burst: u64::MAX };
+    take(&mut out, Script::Known, "k", Wish { quota, patience: 7, longest: 80 });
     let text = String::from_utf8(out.to_vec()).unwrap();
     let deepest = "$19\r\n4611686018427387904\r\n";
     let name = &*NAME;
     assert_eq!(
         text,
         format!(
-            "*6\r\n$7\r\nEVALSHA\r\n$40\r\n{name}\r\n$1\r\n1\r\n$1\r\nk\r\n$2\r\n10\r\n{deepest}"
+            "*8\r\n$7\r\nEVALSHA\r\n$40\r\n{name}\r\n$1\r\n1\r\n$1\r\nk\r\n$2\r\n10\r\n{deepest}\
+             $1\r\n7\r\n$2\r\n80\r\n"
         )
     );
 }
