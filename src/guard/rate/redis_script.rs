@@ -32,7 +32,7 @@ ns = math.fmod(next, 1000)
 us = now + (next - ns) / 1000
 local keep = math.ceil(next / 1000000) + 1
 redis.call('SET', KEYS[1], string.format('%.0f %.0f', us, ns), 'PX', string.format('%.0f', keep))
-return {wait, (room - math.fmod(room, interval)) / interval, next}
+return {wait, (room - math.fmod(room, interval)) / math.abs(interval), next}
 ";
 
 /// What Redis calls it: SHA-1 in hexadecimal.

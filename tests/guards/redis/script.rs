@@ -155,7 +155,7 @@ async fn one_that_is_given_back_is_the_next_ones() {
     assert_eq!(clock.take("k", limit, NOW).await, [0, 1, second]);
     assert_eq!(clock.take("k", limit, NOW).await, [0, 0, 2 * second]);
     assert_eq!(clock.take("k", limit, NOW).await, [second, 0, 2 * second]);
-    clock.run("k", &back, NOW).await;
+    assert_eq!(clock.run("k", &back, NOW).await, [0, 1, second]);
     assert_eq!(clock.take("k", limit, NOW).await, [0, 0, 2 * second]);
     assert_eq!(clock.take("k", limit, NOW).await[0], second);
     // More than there is leaves all of it, and no more.
