@@ -41,7 +41,7 @@ pub(super) const KEYS: &[Key] = &tls::and::<14, 19>([
         "from",
         "list of strings",
         "[\"header:authorization\"]",
-        "where tokens stand: header:…, cookie:…, query:…; the first that has one",
+        "where a token may stand: header:…, cookie:…, query:…; two that differ are refused",
     ),
     Key::new("strip", "boolean", "false", "whether the upstream does not see the token"),
     Key::new("insecure", "boolean", "false", "whether keys may come over http from afar"),

@@ -150,9 +150,12 @@ impl Bench {
         }
     }
 
-    /// The first place that has a token, and what stands there.
+    /// The first place that has a token, and what stands there. Not one of several tokens (RFC 6750 section 2): whoever
+    /// reads the request behind us may take another.
     fn token<'a>(&self, asked: &'a Parts) -> Result<Option<(usize, Cow<'a, str>)>, &'static str> {
-        for (at, place) in self.jwt.settings.from.iter().enumerate() {
+        let settings = &self.jwt.settings;
+        let mut found: Option<(usize, Cow<'a, str>)> = None;
+        for (at, place) in settings.from.iter().enumerate() {
             let Some(text) = spot::find(place, asked)? else { continue };
             let token = match (place, text) {
                 (Spot::Header(name), Cow::Borrowed(text)) => {
@@ -166,9 +169,15 @@ impl Bench {
                 }
                 (_, text) => text,
             };
-            return Ok(Some((at, token)));
+            match &found {
+                None => found = Some((at, token)),
+                // The upstream would get to see the other.
+                Some(_) if settings.strip => return Err("there are tokens in several places"),
+                Some((_, first)) if *first != token => return Err("there are several tokens"),
+                Some(_) => {}
+            }
         }
-        Ok(None)
+        Ok(found)
     }
 
     /// Takes over keys that have changed; whether anything was news.

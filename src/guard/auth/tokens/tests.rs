@@ -103,6 +103,31 @@ fn a_token_is_taken_from_the_first_place_that_has_one() {
     assert!(told(&desk, twice).starts_with("Bearer error=\"invalid_request\""));
 }
 
+/// RFC 6750 section 2: a client must not use more than one way; whoever reads the request behind the gateway may take
+/// the other token.
+#[test]
+fn of_tokens_in_several_places_none_is_picked() {
+    let places = "from = ['header:authorization', 'cookie:s']";
+    let (one, other) = (token(r#"{"exp":4e9,"sub":"a"}"#), token(r#"{"exp":4e9,"sub":"b"}"#));
+    let both = |desk: &Tokens, one: &str, other: &str| {
+        let cookie = format!("s={other}");
+        ask(desk, "/", &[("authorization", &bearer(one)), ("cookie", &cookie)])
+    };
+    let desk_of = |more: &str| desk(&format!("{places}\n{more}"));
+    let kept = desk_of("");
+    assert_eq!(&*caller(both(&kept, &one, &one)).name, "a");
+    // Also where one of them was seen before.
+    for other in [&*other, "forged", "e30.e30.e30"] {
+        let refused = told(&kept, both(&kept, &one, other));
+        assert!(refused.starts_with("Bearer error=\"invalid_request\""), "{other}: {refused}");
+        assert!(told(&kept, both(&kept, other, &one)).contains("invalid_request"), "{other}");
+    }
+    // Only one of two places would be cleared.
+    let stripped = desk_of("strip = true");
+    assert!(told(&stripped, both(&stripped, &one, &one)).contains("invalid_request"));
+    assert!(caller(ask(&stripped, "/", &[("cookie", &format!("s={one}"))])).strip.is_some());
+}
+
 #[test]
 fn a_client_is_told_what_is_missing() {
     let desk = desk("realm = 'shop'\nclaims = { scope = ['a', 'b'], role = 'x' }");
