@@ -186,6 +186,8 @@ pub enum Denied {
 pub struct Auth {
     /// Indices into [`Shared::schemes`].
     schemes: Box<[(usize, Arc<str>)]>,
+    /// Nothing is asked. Where names are written and none of them is there, nobody comes in.
+    is_open: bool,
     headers: Box<[HeaderName]>,
 }
 
@@ -200,7 +202,7 @@ impl Auth {
             })
             .collect();
         let headers = schemes.iter().flat_map(|(at, _)| shared.schemes[*at].1.headers());
-        Self { headers: headers.cloned().collect(), schemes }
+        Self { headers: headers.cloned().collect(), is_open: names.is_empty(), schemes }
     }
 
     /// Names that a client's request may not carry to the upstream: callers' headers have them.
@@ -215,7 +217,7 @@ impl Auth {
         asked: &Parts,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Body>>, Refusal> {
-        if self.schemes.is_empty() {
+        if self.is_open {
             return Ok(None);
         }
         let mut denials = Vec::new();
@@ -281,5 +283,28 @@ impl Auth {
             return Err(Refusal::Overloaded);
         }
         Err(refusal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use http::Method;
+
+    use super::*;
+    use crate::exchange::Client;
+
+    #[tokio::test]
+    async fn a_route_whose_schemes_are_not_there_lets_nobody_in() {
+        let shared = Shared::default();
+        let client = Client::new(SocketAddr::from(([127, 0, 0, 1], 9)), 0, 80, false);
+        let mut exchange = Exchange::begin(&client, Method::GET, HeaderValue::from_static("id"));
+        let (asked, ()) = http::Request::new(()).into_parts();
+        let open = Auth::new(&[], &shared).admit(&Desks::default(), &asked, &mut exchange).await;
+        assert!(open.is_ok());
+        let lost = Auth::new(&["staff".to_owned()], &shared);
+        let refused = lost.admit(&Desks::default(), &asked, &mut exchange).await;
+        assert_eq!(refused.err(), Some(Refusal::Unauthenticated));
     }
 }
