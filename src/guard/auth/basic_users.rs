@@ -92,6 +92,10 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         return Err("the name is empty");
     }
+    if name.trim() != name {
+        // A header's value ends before it: the upstream would be told of somebody else.
+        return Err("a blank cannot stand at either end of a name");
+    }
     if name.contains(':') {
         return Err("a colon cannot stand in a name");
     }
@@ -126,6 +130,14 @@ mod tests {
         assert!(skipped.iter().all(|skipped| !skipped.reason.contains("secret")), "{skipped:?}");
         assert!(skipped[0].reason.contains("no hash"), "{skipped:?}");
         assert!(skipped[5].reason.contains("cost 16"), "{skipped:?}");
+    }
+
+    #[test]
+    fn nobody_is_told_apart_by_blanks() {
+        for bad in [" alice", "alice ", "alice\u{a0}", " ", "", "a:b", "a\u{7f}"] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+        assert!(check_name("alice smith").is_ok());
     }
 
     #[test]

@@ -117,7 +117,9 @@ impl ApiKeys {
 impl FromTable for ApiKeys {
     fn from_table(setting: Setting<'_>, table: &mut Table<'_>) -> Option<Self> {
         let spots = spots(table);
-        let keys = keys(table);
+        // Of a header only ASCII is read; elsewhere a key may be any text.
+        let in_headers = |spots: &[Spot]| spots.iter().all(|spot| matches!(spot, Spot::Header(_)));
+        let keys = keys(spots.as_deref().is_some_and(in_headers), table);
         let named = Named::read(setting, table);
         let (spots, keys) = (spots?, keys?);
         let callers = spots.iter().flat_map(|spot| {
@@ -168,7 +170,8 @@ fn spots(table: &mut Table<'_>) -> Option<Box<[Spot]>> {
     (spots.len() == written.len() && !spots.is_empty()).then(|| spots.into())
 }
 
-fn keys(table: &mut Table<'_>) -> Option<Vec<(String, Sum)>> {
+/// `ascii`: no place of a key could hold anything else.
+fn keys(ascii: bool, table: &mut Table<'_>) -> Option<Vec<(String, Sum)>> {
     if !table.has("keys") {
         let hint = "keys = { mobile = { env = \"MOBILE_KEY\" } }";
         table.problem("", "nobody could come in: there are no `keys`", hint);
@@ -183,11 +186,14 @@ fn keys(table: &mut Table<'_>) -> Option<Vec<(String, Sum)>> {
     for (name, secret) in secrets {
         let key = secret.reveal();
         let sum = sum(key);
-        if name.is_empty() || name.chars().any(char::is_control) {
+        if name.is_empty() || name.trim() != name || name.chars().any(char::is_control) {
             keys.problem(&name, format!("nobody can be called {name:?}"), None::<String>);
         } else if key.trim() != key || key.chars().any(char::is_control) {
             let message = format!("no request can carry `keys.{name}`");
             keys.problem(&name, message, "there are blanks around it or control signs in it");
+        } else if ascii && !key.is_ascii() {
+            let message = format!("no request can carry `keys.{name}`");
+            keys.problem(&name, message, "in a header there is only ASCII");
         } else if let Some((other, _)) = read.iter().find(|(_, known)| *known == sum) {
             let message = format!("`keys.{name}` is the same as `keys.{other}`");
             keys.problem(&name, message, "each caller needs a key of its own");
@@ -226,5 +232,24 @@ mod tests {
         }
         assert_eq!(scheme.callers.len(), 100);
         assert_eq!(scheme.challenge, "ApiKey realm=\"keys\", header=\"x-a\", query=\"b\"");
+    }
+
+    #[test]
+    fn what_no_request_could_carry_or_tell_is_a_problem() {
+        let info = auth::INFOS.iter().find(|info| info.name == "key").unwrap();
+        let problems = |text: &str| {
+            let text = format!("kind = 'key'\n{text}");
+            let section = Section::from_toml("auth.keys", info, &text).unwrap();
+            let mut problems = Problems::new();
+            let setting = Setting { name: "keys", state: None };
+            let scheme = ApiKeys::from_table(setting, &mut section.read(&mut problems));
+            assert_eq!(scheme.is_some(), problems.is_empty(), "{text}: {problems}");
+            problems.to_string()
+        };
+        assert!(problems("keys = { 'app ' = 'k' }").contains("nobody can be called \"app \""));
+        assert!(problems("keys = { app = 'k ' }").contains("no request can carry `keys.app`"));
+        assert!(problems("keys = { app = 'clé' }").contains("no request can carry `keys.app`"));
+        assert_eq!(problems("from = ['query:k']\nkeys = { app = 'clé' }"), "");
+        assert_eq!(problems("keys = { 'my app' = 'a key' }"), "");
     }
 }
