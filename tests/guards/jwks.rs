@@ -83,6 +83,24 @@ async fn a_new_key_is_fetched_for_the_first_token_that_names_it_and_the_old_one_
     assert_eq!(challenge(&with_token(&gateway, &with_old).await), UNKNOWN);
 }
 
+/// A key without a name may be any token's; that it is not this one's says nothing of the provider's next.
+#[tokio::test]
+async fn a_name_that_nobody_knows_is_asked_for_also_where_keys_have_none() {
+    let (old, new) = (Issuer::shared(), Issuer::new());
+    let nameless = |issuer: &Issuer| set(&[(issuer, "a")]).replace("\"kid\":\"a\",", "");
+    let backend = Answering::with(OK).await;
+    let provider = Provider::new(answer(&nameless(old))).await;
+    let gateway = gateway(&backend, provider.server.address, None).await;
+    assert_eq!(with_token(&gateway, &old.token("RS256", "a", &claims(""))).await.status(), 200);
+    provider.say(answer(&nameless(&new)));
+    let with_new = new.token("RS256", "b", &claims(""));
+    wait::until("the new key is known", SOON * 3, async || {
+        (with_token(&gateway, &with_new).await.status() == 200).then_some(())
+    })
+    .await;
+    assert_eq!(provider.server.count(), 2);
+}
+
 #[tokio::test]
 async fn a_flood_of_unknown_names_asks_the_provider_once_in_ten_seconds() {
     let issuer = Issuer::shared();

@@ -174,10 +174,15 @@ impl Keys {
         self.all.len()
     }
 
+    /// Whether a key has this name; true as well where names do not count, and of a token that gives none.
+    pub fn knows(&self, kid: Option<&str>) -> bool {
+        !self.named || kid.is_none_or(|kid| self.all.iter().any(|key| key.is(kid)))
+    }
+
     /// The keys that a token with this header may have been signed with. One key of a name hides those without one.
     pub fn find(&self, algorithm: Algorithm, kid: Option<&str>) -> Lookup<'_> {
+        let is_known = self.knows(kid);
         let kid = kid.filter(|_| self.named);
-        let is_known = kid.is_some_and(|kid| self.all.iter().any(|key| key.is(kid)));
         let candidates = self.all.iter().filter(|key| match kid {
             Some(kid) if is_known => key.is(kid),
             Some(_) => key.kid.is_none(),
@@ -190,7 +195,7 @@ impl Keys {
         let found: [_; TRIES] = std::array::from_fn(|_| fitting.next());
         match found {
             [Some(_), ..] => Lookup::Found(found),
-            _ if kid.is_some() && !is_known => Lookup::Unknown,
+            _ if !is_known => Lookup::Unknown,
             _ => Lookup::Unfit,
         }
     }

@@ -119,6 +119,12 @@ impl Desk for Tokens {
     }
 }
 
+/// Whether the signature is one of these keys'.
+fn is_signed(jws: &Jws<'_>, checks: &[Option<&Check>]) -> Result<bool, Flaw> {
+    let (signature, signed) = (jws.signature()?, jws.signed.as_bytes());
+    Ok(checks.iter().flatten().any(|check| check.holds(signed, &signature)))
+}
+
 fn ambiguous(description: &'static str) -> Denied {
     Denied::Bad { error: "invalid_request", description, reason: description.to_owned() }
 }
@@ -225,8 +231,22 @@ impl Bench {
             let found = keys.as_ref().map(|keys| keys.find(jws.algorithm, jws.kid.as_deref()));
             let flaw = match found {
                 Some(Lookup::Found(checks)) => {
-                    let caller = self.verify(&jws, &checks, at);
-                    return Ok(caller.inspect(|good| self.keep(token, good)).map(|g| g.caller));
+                    match is_signed(&jws, &checks) {
+                        Ok(true) => {
+                            let good = self.read(&jws, at);
+                            return Ok(good
+                                .inspect(|good| self.keep(token, good))
+                                .map(|g| g.caller));
+                        }
+                        Ok(false) => {}
+                        Err(flaw) => return Ok(Err(bad(flaw))),
+                    }
+                    let flaw = Flaw::plain("the token's signature is not good");
+                    if keys.as_ref().is_some_and(|keys| keys.knows(jws.kid.as_deref())) {
+                        return Ok(Err(bad(flaw)));
+                    }
+                    // Only keys without a name were tried: the provider's next may be the one it names.
+                    flaw
                 }
                 Some(Lookup::Unfit) => {
                     let name = jws.algorithm.name();
@@ -265,14 +285,9 @@ impl Bench {
         }
     }
 
-    /// The signature first, then what it says.
-    fn verify(&self, jws: &Jws<'_>, checks: &[Option<&Check>], at: usize) -> Result<Good, Denied> {
+    /// What a token says whose signature was found good.
+    fn read(&self, jws: &Jws<'_>, at: usize) -> Result<Good, Denied> {
         let settings = &self.jwt.settings;
-        let signature = jws.signature().map_err(bad)?;
-        let signed = jws.signed.as_bytes();
-        if !checks.iter().flatten().any(|check| check.holds(signed, &signature)) {
-            return Err(bad(Flaw::plain("the token's signature is not good")));
-        }
         let payload = jws.payload().map_err(bad)?;
         let claims = Claims::parse(&payload).map_err(bad)?;
         let until = settings.rules.check(&claims, self.now()).map_err(|lack| match lack {

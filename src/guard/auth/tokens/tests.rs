@@ -207,7 +207,8 @@ fn what_a_token_costs() {
     });
     per("a token for the first time", &mut || {
         let jws = Jws::parse(&token).unwrap();
-        let good = bench.verify(&jws, &checks, 0).unwrap();
+        assert_eq!(is_signed(&jws, &checks), Ok(true));
+        let good = bench.read(&jws, 0).unwrap();
         bench.keep(&token, &good);
     });
     per("a token that was seen", &mut || {
