@@ -135,7 +135,8 @@ async fn pass(
     route.rewrite.request(parts, exchange, client, which_path);
     route.rewrite.body(&mut body);
     let local = &gateway.locals[route.service];
-    let mut response = forward::send(local, route.call(early), parts, body, exchange).await?;
+    let sent = forward::send(local, route.call(early), parts, body, exchange).await;
+    let mut response = sent.inspect_err(|refusal| guard.body.note(*refusal, exchange))?;
     let status = response.status();
     route.rewrite.response(status, response.headers_mut(), exchange);
     Ok(response)

@@ -119,6 +119,7 @@ pub(super) fn check(
         if let Some(route) = routes::route(node, &scope, problems) {
             services::named_by_route(&mut services, &route, &scope, problems);
             guards::opened(node, &route, &scope, warnings);
+            guards::callerless(&route, warnings);
             config.routes.push(Arc::new(route.config));
             places.push(route.place);
         }
@@ -127,6 +128,9 @@ pub(super) fn check(
     services::unused(&tables(files, "service", problems), &config.routes, warnings);
     config.catalogs = registries::catalogs(main, &scope, problems);
     config.registrations = registries::registrations(main, &scope, problems);
+    let auths = tables(files, "auth", &mut Problems::new());
+    let stores = named(main, "rate_store", &mut Problems::new());
+    guards::unused(&config, (&auths, &stores), warnings);
     config.services = services.into_values().map(Arc::new).collect();
     (config, places)
 }

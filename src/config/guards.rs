@@ -5,8 +5,8 @@ use http::{HeaderName, Method};
 use super::check::{self, Scope};
 use super::kind::{KIND_ONLY, Kinds, section};
 use super::model::{
-    AuthConfig, CorsConfig, CorsHeaders, GuardConfig, OriginPattern, RateConfig, RateKey, RateMode,
-    RateStoreConfig,
+    AuthConfig, Config, CorsConfig, CorsHeaders, GuardConfig, OriginPattern, RateConfig, RateKey,
+    RateMode, RateStoreConfig,
 };
 use super::problem::{Problems, suggest};
 use super::routes::Checked;
@@ -80,6 +80,44 @@ fn auth(table: &mut Table<'_>, scope: &Scope<'_>) -> Vec<String> {
         }
     }
     names
+}
+
+/// Says which tables no route names: what was meant to be guarded is open.
+pub(super) fn unused(config: &Config, tables: (&[&Entry], &[&Entry]), warnings: &mut Problems) {
+    let routes = config.routes.iter().chain(config.catalogs.iter().map(|catalog| &catalog.route));
+    let guards: Vec<_> = routes.map(|route| &route.guard).collect();
+    let (auths, stores) = tables;
+    for entry in auths {
+        if !guards.iter().any(|guard| guard.auth.contains(&entry.key)) {
+            let message = format!("no route uses [auth.{}]: it guards nothing", entry.key);
+            warnings.push(
+                &entry.place,
+                message,
+                format!("auth = [\"{}\"] in a route does", entry.key),
+            );
+        }
+    }
+    for entry in stores {
+        let named = |rate: &RateConfig| rate.store.as_ref() == Some(&entry.key);
+        if !guards.iter().any(|guard| guard.rates.iter().any(named)) {
+            let message = format!("no limit uses [rate_store.{}]", entry.key);
+            warnings.push(&entry.place, message, None);
+        }
+    }
+}
+
+/// Says which limits by a claim have no caller to count, so that the client's address counts.
+pub(super) fn callerless(route: &Checked, warnings: &mut Problems) {
+    let guard = &route.config.guard;
+    let by_claim = |rate: &RateConfig| rate.keys.iter().any(|key| matches!(key, RateKey::Claim(_)));
+    if guard.auth.is_empty() && guard.rates.iter().any(by_claim) {
+        let message = format!("route {:?} has a limit by a claim and no `auth`", route.config.name);
+        warnings.push(
+            &route.place,
+            message,
+            "nobody's claims are known there: the client's address is counted",
+        );
+    }
 }
 
 /// Says which route is open although routes are guarded by default.

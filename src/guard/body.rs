@@ -22,4 +22,11 @@ impl BodyLimit {
         }
         Ok(())
     }
+
+    /// Says why, where a body turned out too long on its way: no instance is to blame.
+    pub fn note(self, refusal: Refusal, exchange: &mut Exchange) {
+        if let (Refusal::BodyTooLarge, Some(most)) = (refusal, self.0) {
+            exchange.cause = Some(format!("more than max_body, which is {most} bytes"));
+        }
+    }
 }

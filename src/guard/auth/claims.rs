@@ -99,7 +99,10 @@ impl Rules {
         }
         match claims.text("iss") {
             Some(issuer) if self.issuers.iter().any(|known| *known == *issuer) => Ok(()),
-            Some(issuer) => Err(Flaw::because(DESCRIPTION, format!("iss {}", shown(&issuer)))),
+            Some(issuer) => Err(Flaw::because(
+                DESCRIPTION,
+                format!("iss {} is not among `issuer`", shown(&issuer)),
+            )),
             None => Err(Flaw::because(DESCRIPTION, "there is no iss, or it is no string")),
         }
     }
@@ -126,9 +129,9 @@ impl Rules {
         if said.iter().any(meant) {
             return Ok(());
         }
-        let reason = said
-            .first()
-            .map_or("aud is empty".to_owned(), |Text(one)| format!("aud {}", shown(one)));
+        let reason = said.first().map_or("aud is empty".to_owned(), |Text(one)| {
+            format!("aud {} is not among `audience`", shown(one))
+        });
         Err(Flaw::because(DESCRIPTION, reason))
     }
 
@@ -204,6 +207,9 @@ fn holds(raw: &RawValue, word: &str) -> bool {
 /// A claim as a header's value; a list is joined by commas. None where it would be read as something else: an entry
 /// with a comma is two, and a space at the end is not there.
 fn value(raw: &RawValue) -> Option<HeaderValue> {
+    if raw.get() == "null" {
+        return None;
+    }
     let text = match list(raw) {
         Some(list) => {
             let entries: Vec<_> = list.iter().map(|entry| plain(entry)).collect();

@@ -243,7 +243,7 @@ impl Asking {
                 auth,
                 service = place,
                 why,
-                unsaid,
+                left_out = unsaid,
                 "a service that decides who may come in does not: nobody may"
             );
             self.said.set((Some(Instant::now()), 0));

@@ -222,10 +222,15 @@ impl Provider {
             if keys.is_some() {
                 known.keys = keys;
             }
+            let count = known.keys.as_ref().map_or(0, |keys| keys.count());
+            let auth = self.settings.name.to_string();
+            metrics::gauge!("frontgate_auth_keys", "auth" => auth).set(count as f64);
         });
     }
 
     fn failed(&self, why: String, life: &mut Life) -> Duration {
+        let auth = self.settings.name.to_string();
+        metrics::counter!("frontgate_auth_key_fetch_failures_total", "auth" => auth).increment(1);
         let has_keys = life.document.is_some();
         if life.trouble.as_deref() != Some(&why) {
             let then = if has_keys { "the old ones serve" } else { "no token can be checked" };

@@ -264,7 +264,8 @@ impl Auth {
                     busy = true;
                     causes.push(format!("auth.{name}: {reason}"));
                 }
-                Denied::Answered(response) => answer = Some(*response),
+                // The first to say no has the word.
+                Denied::Answered(response) => answer = answer.or(Some(*response)),
             }
         }
         if let Some(mut answer) = answer {

@@ -64,9 +64,10 @@ pub(super) async fn connect(
     let connected = timeout(CONNECTED, reach(connector.clone(), settings.uri.clone())).await;
     let stream = connected.map_err(|_| format!("no connection within {CONNECTED:?}"))??;
     let mut wire = Wire::new(TokioIo::new(stream));
-    timeout(INTRODUCED, wire.introduce(settings))
+    let patience = INTRODUCED.max(settings.timeout);
+    timeout(patience, wire.introduce(settings))
         .await
-        .map_err(|_| format!("does not answer a new connection within {INTRODUCED:?}"))??;
+        .map_err(|_| format!("does not answer a new connection within {patience:?}"))??;
     // As a request will find it: one that is too slow is of no use.
     timeout(settings.timeout, wire.probe(Script::Known, settings))
         .await
