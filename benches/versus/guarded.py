@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import time
-from statistics import median
 
 import servers
 
@@ -62,12 +61,6 @@ class Open(servers.Frontgate):
     """What guards cost is the distance to the same without them."""
 
     name = "frontgate open"
-
-
-class Same(servers.Frontgate):
-    """The same guards, one token again and again."""
-
-    name = "frontgate same"
 
 
 def taking_part(found, keys):
@@ -162,11 +155,3 @@ def verifies(core):
     return float(found[1])
 
 
-def new_tokens(rounds, core):
-    """What a token costs that was not seen before: the distance to one that was. A slower answer also wakes everybody more
-    often, which is the kernel's time, and none of the token's."""
-    one = 1e6 / verifies(core)
-    extra = {name: median(new[name] - same[name] for new, same in zip(rounds["frontgate"], rounds["frontgate same"]))
-             for name in ("cpu_us", "user_us")}
-    return (f"a new token costs {extra['cpu_us']:.1f} µs more than a known one, {extra['user_us']:.1f} µs of them outside the kernel: "
-            f"{extra['cpu_us'] / one:.2f} and {extra['user_us'] / one:.2f} × openssl's verification of {one:.1f} µs\n")

@@ -24,14 +24,6 @@ function init(args)
   local scenario, path = scenarios[args[1]], args[2]
   -- "%d" in a path stands for a route's number: as many requests are prepared, and sent in turn.
   count = path:find("%%d") and tonumber(args[3]) or 1
-  if args[1] == "bearers" then
-    -- Their parameter is a file with a token a line.
-    for token in io.lines(args[3]) do
-      count = #prepared + 1
-      prepared[count] = scenarios.bearer(path, token)
-    end
-    return
-  end
   for i = 1, count do
     prepared[i] = scenario(path:gsub("%%d", tostring(i - 1)), args[3])
   end

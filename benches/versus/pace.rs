@@ -1,9 +1,9 @@
 //! An open-loop load: requests leave by a clock, whatever the answers do, and latency counts from when each was due.
 //!
-//! `pace ADDRESS PATH REQUESTS_PER_S CONNECTIONS SECONDS [TOKENS]` prints its numbers as one line of JSON. Connection `i` of `c` has
+//! `pace ADDRESS PATH REQUESTS_PER_S CONNECTIONS SECONDS [TOKENS [STATUS]]` prints its numbers as one line of JSON. Connection `i` of `c` has
 //! requests due at `(i + n·c) / rate`. An answer that comes late holds up the next request of its connection, and
 //! that one's latency holds the wait: what stalls is not left out. Every answer must be a 200; with TOKENS, a file with a bearer
-//! token a line that are sent in turn, a refusal (4xx).
+//! token a line that are sent in turn, one whose status begins like STATUS, 4 unless it is given.
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
@@ -30,7 +30,7 @@ struct Plan {
     /// The first of them.
     offset: usize,
     /// How the answers' status line begins.
-    wanted: &'static str,
+    wanted: Arc<str>,
     first: Instant,
     step: Duration,
     end: Instant,
@@ -47,23 +47,25 @@ struct Seen {
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let ([address, path, rate, connections, seconds], tokens) = words
+    let ([address, path, rate, connections, seconds], tokens_and_status) = words
         .split_first_chunk()
-        .expect("pace ADDRESS PATH REQUESTS_PER_S CONNECTIONS SECONDS [TOKENS]");
+        .expect("pace ADDRESS PATH REQUESTS_PER_S CONNECTIONS SECONDS [TOKENS [STATUS]]");
     let (rate, seconds) = (number(rate), number(seconds));
     let connections = number(connections).max(1.0) as u32;
     // Sleeps end when they are due, not up to 50 µs later. Without it the numbers of all are a little higher.
     std::fs::write("/proc/self/timerslack_ns", "1").ok();
     let address: SocketAddr = address.parse().expect("an address with its port");
     let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n");
-    let (requests, wanted): (Arc<[String]>, _) = match tokens.first() {
-        None => (Arc::new([format!("{head}\r\n")]), "HTTP/1.1 200 "),
+    let (requests, wanted): (Arc<[String]>, _) = match tokens_and_status.first() {
+        None => (Arc::new([format!("{head}\r\n")]), "HTTP/1.1 200 ".to_owned()),
         Some(file) => {
             let tokens = std::fs::read_to_string(file).expect("a file of tokens");
             let request = |token| format!("{head}Authorization: Bearer {token}\r\n\r\n");
-            (tokens.lines().map(request).collect(), "HTTP/1.1 4")
+            let status = tokens_and_status.get(1).map_or("4", String::as_str);
+            (tokens.lines().map(request).collect(), format!("HTTP/1.1 {status}"))
         }
     };
+    let wanted: Arc<str> = wanted.into();
     let start = Instant::now() + Duration::from_millis(200);
     let step = Duration::from_secs_f64(f64::from(connections) / rate);
     let counts = start + WARM;
@@ -71,7 +73,7 @@ fn main() {
     let threads: Vec<_> = (0..connections)
         .map(|number| {
             let first = start + step * number / connections;
-            let requests = Arc::clone(&requests);
+            let (requests, wanted) = (Arc::clone(&requests), Arc::clone(&wanted));
             // Connections do not send the same at the same time.
             let offset = requests.len() * number as usize / connections as usize;
             let plan = Plan { address, requests, wanted, offset, first, step, end, counts };
@@ -130,7 +132,7 @@ fn run(plan: &Plan) -> Seen {
             due += plan.step;
             let request = &plan.requests[sent % plan.requests.len()];
             sent += 1;
-            if ask(&mut stream, request, plan.wanted).is_err() {
+            if ask(&mut stream, request, &plan.wanted).is_err() {
                 seen.failures += 1;
                 break;
             }

@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import flood
+import fresh
 import guarded
 import idle
 import instructions
@@ -30,15 +31,10 @@ SCENARIOS = {
     "routes": ("small GET over 1,000 routes", ("get", "/r%d/small", "1000"), 1000, 12),
     "close": ("small GET, a connection each", ("close", "/small", ""), 0, 12),
     "guarded": ("small GET with a token (RS256, the same again and again) and a limit by its claim", ("bearer", "/small", ""), 0, 12),
-    "tokens": ("small GET with a token that was not seen before", ("bearers", "/small", ""), 0, 12),
     "post": ("64 KiB POST", ("post", "/upload", str(64 << 10)), 0, 12),
 }
 # What is measured in another way than CPU time under as much load as there can be: only when asked for.
-OTHERS = {"rate": rate.TITLE, "flood": flood.TITLE, "idle": idle.TITLE, "instructions": instructions.TITLE}
-# With a key, tokens and limits.
-GUARDED = ("guarded", "tokens")
-# Only when asked for: its tokens take half a minute to make.
-ON_DEMAND = ("tokens",)
+OTHERS = {"rate": rate.TITLE, "tokens": fresh.TITLE, "flood": flood.TITLE, "idle": idle.TITLE, "instructions": instructions.TITLE}
 REPEATS = 3
 STEADY = 0.05
 
@@ -47,8 +43,8 @@ def options():
     parser = argparse.ArgumentParser(description=__doc__)
     names = [proxy.name for proxy in servers.ALL]
     parser.add_argument("--only", metavar="NAMES", help=f"of {','.join(names)}; default: all that are installed")
-    parser.add_argument("--scenarios", metavar="NAMES", default=",".join(name for name in SCENARIOS if name not in ON_DEMAND),
-                        help=f"default: %(default)s; there are also {','.join([*ON_DEMAND, *OTHERS])}")
+    parser.add_argument("--scenarios", metavar="NAMES", default=",".join(SCENARIOS),
+                        help=f"default: %(default)s; there are also {','.join(OTHERS)}")
     parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
     parser.add_argument("--seconds", type=int, default=3, help="of load in a round; default: %(default)s")
     parser.add_argument("--connections", type=int, default=64, help="default: %(default)s")
@@ -87,12 +83,11 @@ def load(wrk, proxy, scenario, chosen, ground):
     url = f"http://127.0.0.1:{proxy.port}"
     command = ["taskset", "-c", ",".join(map(str, ground.other_cores)), wrk, "-t1", f"-c{chosen.connections}",
                f"-d{chosen.seconds}s", "--timeout", "10s", "-s", HERE / "load.lua", url, "--", kind, path, parameter]
-    before, user = proxy.process.cpu_ns(), proxy.process.user_ns()
+    before = proxy.process.cpu_ns()
     said = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False,
                           timeout=60 + 2 * chosen.seconds)
-    cpu, user = proxy.process.cpu_ns() - before, proxy.process.user_ns() - user
-    one = reading(said.stdout, said.stderr, cpu, proxy.process.rss_kib())
-    return {**one, "user_us": user / 1000 / one["requests"]}
+    cpu = proxy.process.cpu_ns() - before
+    return reading(said.stdout, said.stderr, cpu, proxy.process.rss_kib())
 
 
 def reading(said, complaint, cpu_ns, rss_kib):
@@ -119,6 +114,8 @@ def measure_other(name, found, chosen, wrk, ground):
     match name:
         case "rate":
             return rate.measure(found, chosen, ground, lambda proxy, scenario: load(wrk, proxy, scenario, chosen, ground))
+        case "tokens":
+            return fresh.measure(chosen, ground)
         case "flood":
             return flood.measure(chosen, ground)
         case "idle":
@@ -133,11 +130,6 @@ def taking_part(found, name, keys):
     if name == "guarded":
         token = keys.token("caller")
         return [(proxy, (*scenario[:2], token)) for proxy in guarded.taking_part(found, keys)]
-    if name == "tokens":
-        many = str(keys.tokens(keys.public.parent))
-        same, new = guarded.Same(), servers.Frontgate()
-        same.fill = new.fill = guarded.frontgate(keys)
-        return [(same, ("bearer", scenario[1], keys.token("caller"))), (new, (*scenario[:2], many))]
     chosen = [proxy() for proxy in found if proxy.loads is None or name in proxy.loads]
     return [(proxy, (proxy.loads or {}).get(name, scenario)) for proxy in chosen]
 
@@ -146,7 +138,7 @@ def measure(name, found, chosen, wrk, ground, token):
     """All rounds of one scenario, interleaved; the steadiest of at most three goes."""
     title, _, routes, length = SCENARIOS[name]
     with contextlib.ExitStack() as running:
-        sent = taking_part(found, name, guarded.Keys(ground.folder) if name in GUARDED else None)
+        sent = taking_part(found, name, guarded.Keys(ground.folder) if name == "guarded" else None)
         proxies, loads = [proxy for proxy, _ in sent], {proxy.name: scenario for proxy, scenario in sent}
         for proxy in proxies:
             proxy.start(ground, routes)
@@ -156,7 +148,7 @@ def measure(name, found, chosen, wrk, ground, token):
                 raise SystemExit(f"{proxy.name} answers {answer} to {name}, not 200 and {length} bytes")
             if proxy.loads is None:
                 probe.check(proxy, ground, token, loads[proxy.name])
-            if name in GUARDED:
+            if name == "guarded":
                 guarded.check(proxy, probe.bearer(loads[proxy.name]))
         warm = argparse.Namespace(**{**vars(chosen), "seconds": 1})
         for proxy in proxies:
@@ -207,8 +199,6 @@ def main():
                     continue
                 results[name] = measure(name, found, chosen, wrk, ground, upstream.token)
                 print(tally.table(results[name]["title"], results[name]["lines"]), flush=True)
-                if name == "tokens":
-                    print(guarded.new_tokens(results[name]["rounds"], ground.proxy_cores[0]), flush=True)
         finally:
             upstream.process.stop()
     report = HERE / "results" / f"{datetime.datetime.now():%Y%m%d-%H%M%S}.json"
