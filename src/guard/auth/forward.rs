@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::Full;
 
+use super::ours::is_ours;
 use super::{Denied, Desk, FromTable, Scheme, Setting, Verdict, subrequest};
 use crate::config::{Key, Table};
 use crate::exchange::{Caller, Exchange};
@@ -112,7 +113,7 @@ fn names(table: &mut Table<'_>, key: &str) -> Option<Vec<HeaderName>> {
     let mut names = Vec::new();
     for text in table.strings(key)? {
         match HeaderName::from_bytes(text.as_bytes()) {
-            Ok(name) if subrequest::is_ours(&name) => {
+            Ok(name) if is_ours(&name) => {
                 let hint = "it is about one connection, or the gateway says it by itself";
                 table.problem(key, format!("`{key}` may not name {name}"), hint);
             }

@@ -10,6 +10,7 @@ use super::claims::Rules;
 use super::jwks::{self, Origin, Provider};
 use super::jws::{Algorithm, Family};
 use super::keys::Keys;
+use super::ours::is_ours;
 use super::{Setting, spot};
 use crate::config::{Key, Table};
 use crate::exchange::Spot;
@@ -288,26 +289,6 @@ fn required(table: &mut Table<'_>) -> Vec<(String, Vec<String>)> {
     required
 }
 
-/// Names that say how a request is framed and where it goes, or who is at the other end of the connection.
-const OWNED: [&str; 16] = [
-    "connection",
-    "content-length",
-    "expect",
-    "forwarded",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-    "x-frontgate-code",
-    "x-real-ip",
-    "x-request-id",
-];
-
 fn forward(table: &mut Table<'_>) -> Vec<(String, HeaderName)> {
     let Some(mut written) = table.table("forward") else { return Vec::new() };
     let mut forward: Vec<(String, HeaderName)> = Vec::new();
@@ -317,7 +298,7 @@ fn forward(table: &mut Table<'_>) -> Vec<(String, HeaderName)> {
             written.problem(&claim, format!("{text:?} cannot be a header's name"), None::<String>);
             continue;
         };
-        if OWNED.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-") {
+        if is_ours(&name) {
             let message = format!("`{name}` is written by the gateway itself");
             written.problem(&claim, message, "like \"x-user\"");
         } else if forward.iter().any(|(_, known)| *known == name) {

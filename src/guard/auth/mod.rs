@@ -17,6 +17,7 @@ pub mod jwt_settings;
 pub mod key;
 pub mod keys;
 pub mod named;
+mod ours;
 pub mod spot;
 mod subrequest;
 pub mod tokens;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::Setting;
+use super::ours::is_ours;
 use crate::config::{Key, Table};
 use crate::exchange::{Caller, Spot};
 
@@ -62,33 +63,10 @@ impl Named {
     }
 }
 
-/// What the gateway says itself, and what makes a message mean something else.
-const TAKEN: [&str; 16] = [
-    "connection",
-    "content-length",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "x-frontgate-code",
-    "x-real-ip",
-    "x-request-id",
-];
-
 fn header(forward: &mut Table<'_>) -> Option<HeaderName> {
     let text = forward.text("sub")?;
-    let taken = |name: &HeaderName| {
-        TAKEN.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-")
-    };
     match HeaderName::from_bytes(text.as_bytes()) {
-        Ok(name) if taken(&name) => {
+        Ok(name) if is_ours(&name) => {
             let message = format!("`{name}` cannot tell who calls: it means something else");
             forward.problem("sub", message, "like \"x-user\"");
             None

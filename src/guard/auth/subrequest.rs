@@ -1,10 +1,7 @@
 //! What another service is asked about a request: by whom it is, for what, and what it brings along.
 
 use bytes::Bytes;
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{AUTHORIZATION, CONNECTION, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use http_body_util::Full;
@@ -21,35 +18,6 @@ const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 const TRACE: [HeaderName; 2] =
     [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
-/// For one connection, or about a body that is not sent along.
-const OURS: [HeaderName; 15] = [
-    HOST,
-    CONNECTION,
-    CONTENT_LENGTH,
-    TRANSFER_ENCODING,
-    TE,
-    TRAILER,
-    UPGRADE,
-    EXPECT,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    FORWARDED,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("x-real-ip"),
-];
-
-/// Whether the gateway alone says it, in either direction.
-pub(super) fn is_ours(name: &HeaderName) -> bool {
-    let text = name.as_str();
-    OURS.contains(name)
-        || *name == REQUEST_ID
-        || *name == ORIGINAL_URI
-        || text.starts_with("x-forwarded-")
-        || text.starts_with("x-frontgate-")
-}
-
 /// The question about one request. Nothing but these headers of its own goes along, as they came.
 pub(super) fn of(
     uri: &Uri,
