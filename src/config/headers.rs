@@ -27,6 +27,11 @@ const OWNED: [&str; 14] = [
     "x-request-id",
 ];
 
+/// Whether the gateway writes it itself, or it is of one connection only.
+pub fn is_owned(name: &HeaderName) -> bool {
+    OWNED.contains(&name.as_str())
+}
+
 /// The edits under a key: those of the nearest table, and of the others what concerns other headers.
 pub(super) fn edits(table: &mut Table<'_>, key: &str) -> HeaderEdits {
     let mut edits = HeaderEdits::default();
@@ -114,7 +119,7 @@ fn name(text: &str, place: &Place, problems: &mut Problems) -> Option<HeaderName
         problems.push(place, format!("{text:?} cannot be a header's name"), None);
         return None;
     };
-    if OWNED.contains(&name.as_str()) {
+    if is_owned(&name) {
         problems.push(place, format!("`{name}` is written by the gateway itself"), None);
         return None;
     }

@@ -32,6 +32,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use check::check_level;
+pub use headers::is_owned;
 pub use kind::{Key, Kind, KindInfo, Kinds, Section};
 pub use model::Config;
 pub use problem::{Problem, Problems};

@@ -2,31 +2,15 @@
 
 use http::HeaderName;
 
-/// What frames a message or is for one connection, and what the gateway says of the client and of itself.
-const OURS: [&str; 19] = [
-    "connection",
-    "content-length",
-    "expect",
-    "forwarded",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-    "x-frontgate-code",
-    "x-original-uri",
-    "x-real-ip",
-    "x-request-id",
-];
+use crate::config::is_owned;
+
+/// What the gateway says of the client and of where a request goes, beside what no route may edit either.
+const OURS: [&str; 5] = ["forwarded", "host", "via", "x-original-uri", "x-real-ip"];
 
 /// Whether the gateway alone writes it, in either direction.
 pub(super) fn is_ours(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    OURS.contains(&name) || name.starts_with("x-forwarded-") || name.starts_with("x-frontgate-")
+    let text = name.as_str();
+    is_owned(name)
+        || OURS.contains(&text)
+        || ["x-forwarded-", "x-frontgate-"].iter().any(|start| text.starts_with(start))
 }
