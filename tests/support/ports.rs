@@ -1,16 +1,32 @@
 //! Ports: free ones, and whose they are.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::net::TcpListener;
+use std::sync::{Mutex, PoisonError};
 
-/// `count` ports that were free a moment ago. Taken together, so that they differ.
+/// `count` ports that are free, and that stay so until a server which takes its time binds them:
+/// below those the kernel gives to whoever asks for any port or connects, and none given twice.
+/// (A server on the JVM binds ten seconds after it was told its port.)
 pub(crate) fn free(count: usize) -> Vec<u16> {
-    let held: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port on loopback"))
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    // From another place in every process: two of them may look for ports at the same time.
+    let start =
+        FIRST + u16::try_from(std::process::id() % u32::from(LAST - FIRST)).expect("a port");
+    let free: Vec<u16> = (start..LAST)
+        .chain(FIRST..start)
+        .filter(|port| !given.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .take(count)
         .collect();
-    held.iter().map(|socket| socket.local_addr().expect("a bound socket").port()).collect()
+    assert_eq!(free.len(), count, "no free ports between {FIRST} and {LAST} on loopback");
+    given.extend(&free);
+    free
 }
+
+/// Linux gives ports of 32768 and above to those who ask for none in particular.
+const FIRST: u16 = 12_000;
+const LAST: u16 = 32_000;
 
 /// Whether this process listens on this port: a stale server answers as well as the right one.
 pub(crate) fn owned_by(pid: u32, port: u16) -> bool {
