@@ -41,6 +41,8 @@ pub enum Refusal {
     Upstream,
     /// The service has no instance.
     NoInstance,
+    /// All that could be asked is cut off; the exchange knows until when.
+    BreakerOpen,
     /// Too many connections or waiting exchanges.
     Overloaded,
     /// The upstream or the whole exchange took too long.
@@ -60,7 +62,7 @@ pub enum Blame {
 
 impl Refusal {
     /// Every code, in the order of the contract's table; the index of one is [`Refusal::index`].
-    pub const CODES: [&'static str; 16] = [
+    pub const CODES: [&'static str; 17] = [
         "bad_request",
         "unauthenticated",
         "forbidden",
@@ -75,6 +77,7 @@ impl Refusal {
         "version",
         "upstream_error",
         "no_instance",
+        "breaker_open",
         "overloaded",
         "upstream_timeout",
     ];
@@ -96,8 +99,9 @@ impl Refusal {
             Self::Version => 11,
             Self::Upstream => 12,
             Self::NoInstance => 13,
-            Self::Overloaded => 14,
-            Self::UpstreamTimeout => 15,
+            Self::BreakerOpen => 14,
+            Self::Overloaded => 15,
+            Self::UpstreamTimeout => 16,
         }
     }
 
@@ -122,7 +126,9 @@ impl Refusal {
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::Upstream => StatusCode::BAD_GATEWAY,
-            Self::NoInstance | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoInstance | Self::BreakerOpen | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -143,7 +149,7 @@ impl Refusal {
             | Self::Expectation
             | Self::Version => Blame::Client,
             Self::Upstream | Self::UpstreamTimeout => Blame::Upstream,
-            Self::NoInstance | Self::Overloaded => Blame::Gateway,
+            Self::NoInstance | Self::BreakerOpen | Self::Overloaded => Blame::Gateway,
         }
     }
 
@@ -191,6 +197,9 @@ impl Refusal {
             Self::Version => "only HTTP/1.1 and HTTP/1.0 are spoken here",
             Self::Upstream => "the service behind this route did not answer properly",
             Self::NoInstance => "the service behind this route has no instance",
+            Self::BreakerOpen => {
+                "the service behind this route fails and is left alone for a moment"
+            }
             Self::Overloaded => "too many connections or requests at once",
             Self::UpstreamTimeout => "the service behind this route took too long",
         }
@@ -214,7 +223,7 @@ impl From<Malformed> for Refusal {
 mod tests {
     use super::*;
 
-    const ALL: [Refusal; 16] = [
+    const ALL: [Refusal; 17] = [
         Refusal::BadRequest("because"),
         Refusal::Unauthenticated,
         Refusal::Forbidden,
@@ -229,6 +238,7 @@ mod tests {
         Refusal::Version,
         Refusal::Upstream,
         Refusal::NoInstance,
+        Refusal::BreakerOpen,
         Refusal::Overloaded,
         Refusal::UpstreamTimeout,
     ];

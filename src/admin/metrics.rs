@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 
 use super::Admin;
 use super::answer::Refused;
-use super::services::instance_state;
+use super::services::{STATES, instance_state};
 use crate::assemble::World;
 use crate::config::model::Found;
 use crate::exchange::RetryReason;
@@ -173,7 +173,7 @@ fn services(page: &mut Page, world: &World, table: &Table) {
     }
     let mut family = page.family(&INSTANCES);
     for (service, Snapshot { instances, .. }) in &snapshots {
-        for state in ["ready", "held", "draining"] {
+        for state in STATES {
             let such = instances.iter().filter(|instance| instance_state(instance) == state);
             family.sample(&[("service", *service), ("state", state)], such.count());
         }

@@ -11,7 +11,9 @@ use super::time::rfc3339;
 use crate::assemble::World;
 use crate::config::model::{Found, ServiceConfig};
 use crate::forward::Service;
+use crate::forward::breaker;
 use crate::forward::service::{InstanceSnapshot, Snapshot, Source};
+use crate::forward::standing::Reason;
 
 /// Every service, in the order of the table.
 pub(super) async fn all(State(admin): State<Admin>) -> Json<Value> {
@@ -70,14 +72,14 @@ fn shown(config: &ServiceConfig, registry: Option<&str>, snapshot: &Snapshot) ->
         "requests": sum(|instance| instance.requests),
         "failures": sum(|instance| instance.failures),
         "attempts": attempts,
-        "instances": snapshot.instances.iter().map(instance).collect::<Vec<_>>(),
+        "instances": snapshot.instances.iter().map(|one| instance(config, one)).collect::<Vec<_>>(),
     })
 }
 
 /// `empty` without an instance to send to, `degraded` on a set that may be out of date, else `ok`. An instance that
 /// left the set and finishes what it has is missed by nobody.
 fn state(snapshot: &Snapshot) -> &'static str {
-    if snapshot.instances.iter().all(|instance| instance.draining) {
+    if snapshot.instances.iter().all(|instance| instance.leaving) {
         return "empty";
     }
     if snapshot.instances.iter().any(|instance| instance.held) {
@@ -89,16 +91,16 @@ fn state(snapshot: &Snapshot) -> &'static str {
     }
 }
 
-fn instance(instance: &InstanceSnapshot) -> Value {
+fn instance(config: &ServiceConfig, instance: &InstanceSnapshot) -> Value {
     json!({
         "address": instance.endpoint.address.to_string(),
         "scheme": instance.endpoint.scheme.as_str(),
         "weight": instance.endpoint.weight,
         "zone": instance.endpoint.zone,
         "state": instance_state(instance),
-        "health": "off",
-        "breaker": "off",
-        "drained_until": null,
+        "health": health(config, instance),
+        "breaker": instance.breaker.map_or("off", breaker::State::as_str),
+        "drained_until": instance.drained_until.map(rfc3339),
         "in_flight": instance.in_flight,
         "requests": instance.requests,
         "failures": instance.failures,
@@ -110,11 +112,35 @@ fn instance(instance: &InstanceSnapshot) -> Value {
 }
 
 /// The words for what an instance is good for now.
+pub(super) const STATES: [&str; 7] =
+    ["ready", "unhealthy", "ejected", "open", "draining", "slow_start", "held"];
+
+/// One of [`STATES`]: what speaks against it the most.
 pub(super) fn instance_state(instance: &InstanceSnapshot) -> &'static str {
-    match (instance.draining, instance.held) {
-        (true, _) => "draining",
-        (false, true) => "held",
-        (false, false) => "ready",
+    let has = |reason| instance.reasons.has(reason);
+    if instance.leaving || has(Reason::Drained) {
+        "draining"
+    } else if has(Reason::Unchecked) || has(Reason::Down) {
+        "unhealthy"
+    } else if has(Reason::Ejected) {
+        "ejected"
+    } else if has(Reason::Open) || has(Reason::HalfOpen) {
+        "open"
+    } else if instance.held {
+        "held"
+    } else if has(Reason::Ramping) {
+        "slow_start"
+    } else {
+        "ready"
+    }
+}
+
+fn health(config: &ServiceConfig, instance: &InstanceSnapshot) -> &'static str {
+    match (config.health.is_some(), instance.reasons) {
+        (false, _) => "off",
+        (true, reasons) if reasons.has(Reason::Unchecked) => "unknown",
+        (true, reasons) if reasons.has(Reason::Down) => "down",
+        (true, _) => "up",
     }
 }
 
@@ -123,22 +149,18 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::config::model::{Endpoint, HostPort, PoolConfig, Scheme, StaleConfig};
+    use crate::config::model::{Endpoint, HostPort, Scheme};
+    use crate::forward::standing::Reasons;
 
     fn config() -> ServiceConfig {
         ServiceConfig {
             name: "consul/orders".into(),
             found: Found::Written(Vec::new()),
-            balance: "round_robin".into(),
-            connect_timeout: Duration::from_secs(1),
-            pool: PoolConfig::default(),
-            loss_guard: None,
-            stale: StaleConfig::default(),
-            source: None,
+            ..ServiceConfig::default()
         }
     }
 
-    fn one_instance(draining: bool) -> InstanceSnapshot {
+    fn one_instance(leaving: bool) -> InstanceSnapshot {
         InstanceSnapshot {
             endpoint: Endpoint {
                 scheme: Scheme::Http,
@@ -151,8 +173,11 @@ mod tests {
             failures: 2,
             active_connections: 1,
             idle_connections: 4,
-            draining,
+            leaving,
             held: false,
+            reasons: Reasons::default(),
+            breaker: None,
+            drained_until: None,
         }
     }
 

@@ -7,9 +7,9 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::{World, table};
 use crate::config::model::{Found as Where, ServiceConfig};
-use crate::forward::Service;
 use crate::forward::instance::Instance;
 use crate::forward::service::{Change, Source};
+use crate::forward::{self, Service};
 use crate::gateway::Table;
 use crate::registry::kept::{Follower, NamesFollower, Policy};
 use crate::registry::{CatalogQuery, Query, State};
@@ -26,6 +26,8 @@ struct Following {
     names: Vec<Vec<String>>,
     /// By the service's name.
     watches: HashMap<String, (Arc<Service>, AbortHandle)>,
+    /// Every service of the table, by its name.
+    tended: HashMap<String, (Arc<Service>, AbortHandle)>,
     tasks: JoinSet<()>,
     /// Tables that some worker may still hold. They are freed here, where it disturbs no request.
     retired: Vec<Arc<Table>>,
@@ -37,6 +39,7 @@ impl World {
         let state = Arc::new(Mutex::new(Following {
             names: vec![Vec::new(); self.config.catalogs.len()],
             watches: HashMap::new(),
+            tended: HashMap::new(),
             tasks: JoinSet::new(),
             retired: Vec::new(),
         }));
@@ -98,9 +101,28 @@ impl Following {
         self.retired.retain(|table| Arc::strong_count(table) > 1);
     }
 
+    /// Tends every service of the table, and no other.
+    fn tend_services(&mut self, table: &Table) {
+        let mut before = std::mem::take(&mut self.tended);
+        for service in &table.services {
+            let name = service.config.name.clone();
+            let tended = match before.remove(&name) {
+                Some((known, task)) if Arc::ptr_eq(&known, service) => (known, task),
+                other => {
+                    other.inspect(|(_, task)| task.abort());
+                    let tend = forward::tend(Arc::clone(service));
+                    (Arc::clone(service), self.tasks.spawn(tend))
+                }
+            };
+            self.tended.insert(name, tended);
+        }
+        before.into_values().for_each(|(_, task)| task.abort());
+    }
+
     /// Watches every service of the table that lives in a registry, and no other.
     fn watch_services(&mut self, world: &Arc<World>) {
         let table = Arc::clone(&world.table.borrow());
+        self.tend_services(&table);
         let mut before = std::mem::take(&mut self.watches);
         for service in &table.services {
             let Where::Registry { registry, name, tags, passing_only, lookup } =

@@ -31,6 +31,8 @@ pub(super) struct Scope<'a> {
     pub(super) rate_stores: Vec<String>,
     pub(super) route_defaults: Option<&'a Node>,
     pub(super) service_defaults: Option<&'a Node>,
+    /// Where the gateway stands.
+    pub(super) zone: Option<String>,
 }
 
 impl Scope<'_> {
@@ -108,6 +110,7 @@ pub(super) fn check(
         rate_stores: names(main, "rate_store"),
         route_defaults: defaults(main, "route", &routes::NOT_INHERITED, problems),
         service_defaults: defaults(main, "service", &services::NOT_INHERITED, problems),
+        zone: config.zone.clone(),
     };
     reject_other_tables(files, problems);
     config.auths = guards::auths(&tables(files, "auth", problems), kinds, problems);
@@ -146,6 +149,7 @@ fn top_level(top: &mut Table<'_>) -> Config {
     Config {
         workers: workers
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        zone: top.text("zone"),
         shutdown_grace: top.duration("shutdown_grace").unwrap_or(SHUTDOWN_GRACE),
         drain_delay: top.duration("drain_delay").unwrap_or_default(),
         state_dir: state_dir(top),
@@ -204,12 +208,13 @@ fn log(top: &mut Table<'_>) -> LogConfig {
 }
 
 /// One of a few words.
-fn word<T: Copy>(table: &mut Table<'_>, key: &str, words: &[(&str, T)]) -> Option<T> {
+pub(super) fn word<T: Copy>(table: &mut Table<'_>, key: &str, words: &[(&str, T)]) -> Option<T> {
     let (text, place) = table.spot(key)?;
     let found = words.iter().find(|(name, _)| *name == text);
     if found.is_none() {
         let hint = suggest(&text, words.iter().map(|(name, _)| *name));
-        table.problem_at(&place, format!("`log.{key}` cannot be `{text}`"), hint);
+        let key = table.full(key);
+        table.problem_at(&place, format!("`{key}` cannot be `{text}`"), hint);
     }
     found.map(|(_, value)| *value)
 }

@@ -12,6 +12,8 @@ mod lookup;
 mod paths;
 mod policies;
 mod registries;
+mod resilience;
+mod retries;
 mod routes;
 mod services;
 mod tree;

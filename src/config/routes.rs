@@ -8,7 +8,7 @@ use super::problem::{Problems, suggest};
 use super::source::Place;
 use super::table::Table;
 use super::tree::{Node, Value};
-use super::{guards, headers, paths, schema};
+use super::{guards, headers, paths, retries, schema};
 
 /// What every route says for itself.
 pub(super) const NOT_INHERITED: [&str; 4] = ["name", "path", "hosts", "service"];
@@ -82,6 +82,7 @@ fn plain() -> RouteConfig {
         preserve_host: true,
         timeout: ROUTE_TIMEOUT,
         idle_timeout: ROUTE_IDLE_TIMEOUT,
+        retry: super::model::RetryConfig::default(),
         upgrade: vec!["websocket".to_owned()],
         guard: super::model::GuardConfig::default(),
         request_headers: super::model::HeaderEdits::default(),
@@ -101,6 +102,7 @@ fn settings(table: &mut Table<'_>, scope: &Scope<'_>) -> RouteConfig {
         preserve_host: table.flag("preserve_host").unwrap_or(plain.preserve_host),
         timeout: table.duration("timeout").unwrap_or(plain.timeout),
         idle_timeout: table.duration("idle_timeout").unwrap_or(plain.idle_timeout),
+        retry: retries::retry(table),
         upgrade: upgrade(table).unwrap_or(plain.upgrade),
         guard: guards::guard(table, scope),
         request_headers: headers::edits(table, "request_headers"),

@@ -1,6 +1,12 @@
 //! Every key there is: what makes a key known, and what `frontgate schema` prints.
 
+mod route;
+mod service;
+
 use std::fmt::Write;
+
+pub use route::ROUTE;
+pub use service::SERVICE;
 
 use super::kind::{Key, Kinds};
 
@@ -14,6 +20,7 @@ pub(super) const METHODS: [&str; 9] =
 /// The main file.
 pub const TOP: &[Key] = &[
     Key::new("workers", "integer", "", "data-plane threads; default: the cores available"),
+    Key::new("zone", "string", "", "where this gateway stands"),
     Key::new(
         "routes",
         "list of strings",
@@ -133,140 +140,11 @@ pub const REGISTER: &[Key] = &[
     Key::new("check", "string", "", "path of an HTTP check; default: a heartbeat"),
 ];
 
-/// `[service.<name>]`.
-pub const SERVICE: &[Key] = &[
-    Key::new("registry", "string", "", "default: the only one"),
-    Key::new("name", "string", "", "name in the registry; default: the table's own"),
-    Key::new("tags", "list of strings", "[]", "every tag must be present"),
-    Key::new("passing_only", "boolean", "true", "only instances whose checks pass"),
-    Key::new("dns", "string", "\"srv\"", "of a DNS registry: srv · host (addresses, with `port`)"),
-    Key::new("port", "integer", "", "where the addresses of `dns = \"host\"` listen"),
-    Key::new(
-        "endpoints",
-        "list",
-        "",
-        "instead of a registry: \"http://host:port\" or { address, weight, zone }",
-    ),
-    Key::new("balance", "string", "\"round_robin\"", "how instances take turns"),
-    Key::new("connect_timeout", "duration", "\"1s\"", "for making one connection"),
-    Key::new("pool.idle_timeout", "duration", "\"60s\"", "how long a connection may lie idle"),
-    Key::new("pool.idle", "integer", "256", "idle connections per instance and worker"),
-    Key::new("pool.connections", "integer", "1024", "connections per instance"),
-    Key::new("pool.pending", "integer", "1024", "exchanges waiting for a connection, per instance"),
-    Key::new(
-        "pool.max_age",
-        "duration",
-        "\"0s\"",
-        "age at which a connection is not used again; 0s = none",
-    ),
-    Key::new(
-        "loss_guard.max_removed",
-        "share",
-        "\"50%\"",
-        "an update that removes more than this at once is held; `loss_guard = false` switches it off",
-    ),
-    Key::new(
-        "loss_guard.hold",
-        "duration",
-        "\"30s\"",
-        "how long the registry must go on saying so",
-    ),
-    Key::new(
-        "loss_guard.min_instances",
-        "integer",
-        "4",
-        "fewer are held only when all come to nothing",
-    ),
-    Key::new(
-        "stale.max_age",
-        "duration",
-        "",
-        "how long the last good set serves; unset: a live set for ever, a snapshot 24h",
-    ),
-];
-
 /// An entry of `endpoints`.
 pub const ENDPOINT: &[Key] = &[
     Key::new("address", "string", "", "http://host:port"),
     Key::new("weight", "integer", "1", "share of the traffic"),
     Key::new("zone", "string", "", "where it stands"),
-];
-
-/// `[[route]]`.
-pub const ROUTE: &[Key] = &[
-    Key::new("name", "string", "", "unique; default: the first path as written"),
-    Key::new(
-        "path",
-        "string or list of strings",
-        "",
-        "/orders/* · /orders · /orders/{id} · ~regex; default: every path",
-    ),
-    Key::new("hosts", "list of strings", "[]", "shop.example.com · *.example.com; default: any"),
-    Key::new("methods", "list of strings", "[]", "GET includes HEAD; default: any"),
-    Key::new(
-        "headers",
-        "table of conditions",
-        "{}",
-        "value · ~regex · true (present) · false (absent)",
-    ),
-    Key::new("query", "table of conditions", "{}", "as headers"),
-    Key::new("listen", "list of strings", "[]", "names of listeners; default: every one"),
-    Key::new("priority", "integer", "0", "higher first"),
-    Key::new("service", "string", "", "where its requests go"),
-    Key::new("strip_prefix", "boolean", "false", "/orders/7 goes on as /7"),
-    Key::new("rewrite", "string", "", "a path with {rest}, {name} or ${1}"),
-    Key::new("preserve_host", "boolean", "true", "whether the upstream sees the client's Host"),
-    Key::new(
-        "timeout",
-        "duration",
-        "\"15s\"",
-        "the whole exchange until the answer's head; 0s = none",
-    ),
-    Key::new(
-        "idle_timeout",
-        "duration",
-        "\"60s\"",
-        "silence of the upstream on a streaming body or tunnel; 0s = none",
-    ),
-    Key::new(
-        "upgrade",
-        "list of strings or boolean",
-        "[\"websocket\"]",
-        "protocols that may be switched to; false = none",
-    ),
-    Key::new("auth", "list of strings", "[]", "names of [auth.…], any of which lets in"),
-    Key::new("rate_limit", "list of tables", "[]", "all of which must have room"),
-    Key::new("in_flight", "integer", "", "concurrent exchanges; default: unlimited"),
-    Key::new("max_body", "size", "", "of a request; default: unlimited"),
-    Key::new("allow", "list of strings", "[]", "networks that may come in; default: all"),
-    Key::new("deny", "list of strings", "[]", "networks that may not"),
-    Key::new(
-        "cors.origins",
-        "list of strings",
-        "",
-        "https://app.example.com · https://*.example.com · *",
-    ),
-    Key::new("cors.methods", "list of strings", "", "default: what the route takes"),
-    Key::new(
-        "cors.headers",
-        "list of strings",
-        "",
-        "request headers a page may send; * = any; default: none",
-    ),
-    Key::new("cors.expose", "list of strings", "", "answer headers a page may read; default: none"),
-    Key::new(
-        "cors.credentials",
-        "boolean",
-        "",
-        "whether cookies go along, never with origin *; default: false",
-    ),
-    Key::new("cors.max_age", "duration", "", "how long a browser remembers; default: its own"),
-    Key::new("request_headers.set", "table of strings", "{}", "names that get this one value"),
-    Key::new("request_headers.add", "table of strings", "{}", "values beside those there are"),
-    Key::new("request_headers.remove", "list of strings", "[]", "names that go"),
-    Key::new("response_headers.set", "table of strings", "{}", "names that get this one value"),
-    Key::new("response_headers.add", "table of strings", "{}", "values beside those there are"),
-    Key::new("response_headers.remove", "list of strings", "[]", "names that go"),
 ];
 
 /// An entry of a route's `service` when that is a list.

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use super::check::Scope;
 use super::model::{
-    BALANCE, CONNECT_TIMEOUT, Endpoint, Found, HostPort, Lookup, LossGuard, PoolConfig,
-    RouteConfig, Scheme, ServiceConfig, StaleConfig,
+    Endpoint, Found, HostPort, Lookup, PoolConfig, RouteConfig, Scheme, ServiceConfig,
 };
 use super::problem::{Problems, suggest};
 use super::routes::Checked;
 use super::source::Place;
 use super::table::Table;
 use super::tree::{Entry, Node, Value};
-use super::{kind, lookup, policies, schema};
+use super::{kind, lookup, policies, resilience, schema};
 
 /// What every service says for itself.
 pub(super) const NOT_INHERITED: [&str; 2] = ["name", "endpoints"];
@@ -139,22 +138,14 @@ pub(super) fn in_registry(mut service: ServiceConfig, index: usize) -> ServiceCo
 }
 
 fn plain() -> ServiceConfig {
-    ServiceConfig {
+    let found = Found::Registry {
+        registry: 0,
         name: String::new(),
-        found: Found::Registry {
-            registry: 0,
-            name: String::new(),
-            tags: Vec::new(),
-            passing_only: true,
-            lookup: Lookup::default(),
-        },
-        balance: BALANCE.to_owned(),
-        connect_timeout: CONNECT_TIMEOUT,
-        pool: PoolConfig::default(),
-        loss_guard: Some(LossGuard::default()),
-        stale: StaleConfig::default(),
-        source: None,
-    }
+        tags: Vec::new(),
+        passing_only: true,
+        lookup: Lookup::default(),
+    };
+    ServiceConfig { found, ..ServiceConfig::default() }
 }
 
 /// The keys that say how its instances are used, not which they are.
@@ -186,6 +177,7 @@ fn policies(table: &mut Table<'_>, scope: &Scope<'_>) -> ServiceConfig {
     }
     service.loss_guard = policies::loss_guard(table);
     service.stale = policies::stale(table);
+    resilience::read(table, scope, &mut service);
     service
 }
 

@@ -1,5 +1,7 @@
 //! The effective configuration for people, secrets hidden.
 
+mod resilience;
+
 use serde_json::{Map, Value, json};
 
 use super::kind::Section;
@@ -20,6 +22,7 @@ pub fn show(config: &Config) -> Value {
     let registry = |index: usize| config.registries.get(index).map(|r| r.name.as_str());
     json!({
         "workers": config.workers,
+        "zone": config.zone,
         "shutdown_grace": show_duration(config.shutdown_grace),
         "drain_delay": show_duration(config.drain_delay),
         "state_dir": config.state_dir.as_ref().map_or(Value::Bool(false), |path| path.to_string_lossy().into()),
@@ -172,6 +175,7 @@ fn service<'a>(service: &ServiceConfig, registry: &dyn Fn(usize) -> Option<&'a s
             }
         }
     }
+    resilience::service(&mut shown, service);
     shown
 }
 
@@ -203,6 +207,7 @@ fn route(route: &RouteConfig, config: &Config) -> Value {
         "preserve_host": route.preserve_host,
         "timeout": show_duration(route.timeout),
         "idle_timeout": show_duration(route.idle_timeout),
+        "retry": resilience::retry(&route.retry),
         "upgrade": route.upgrade,
         "request_headers": edits(&route.request_headers),
         "response_headers": edits(&route.response_headers),

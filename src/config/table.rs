@@ -337,7 +337,8 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn full(&self, key: &str) -> String {
+    /// The key with the tables before it: `limits.headers`.
+    pub(super) fn full(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
     }
 

@@ -7,8 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use http::HeaderValue;
 use tokio::sync::Notify;
 
+use super::breaker::Breaker;
+use super::outlier;
 use super::service::InstanceSnapshot;
-use crate::config::model::{Endpoint, HostPort, Scheme};
+use super::standing::{Reason, Standing};
+use crate::config::model::{BreakerScope, Endpoint, HostPort, Scheme, ServiceConfig};
 
 /// An instance. Lives as long as an update of its set names it, and then until its last exchange ends.
 #[derive(Debug)]
@@ -30,6 +33,12 @@ pub struct Instance {
     pub authority: HeaderValue,
     /// No update names it any more.
     pub gone: AtomicBool,
+    /// What speaks against it.
+    pub standing: Standing,
+    /// Its own breaker.
+    pub breaker: Option<Breaker>,
+    /// What ejection goes by.
+    pub record: outlier::Record,
     /// Open connections of all workers.
     pub open: AtomicUsize,
     /// Exchanges of all workers that wait for a connection.
@@ -55,11 +64,14 @@ pub struct Counters {
 
 impl Instance {
     /// With nothing on it, for so many workers.
-    pub fn new(endpoint: Endpoint, workers: usize) -> Self {
+    pub fn new(endpoint: Endpoint, service: &ServiceConfig, workers: usize) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let Endpoint { scheme, address: place, weight, zone } = endpoint;
         let address = place.host.parse::<IpAddr>().ok();
         let authority = HeaderValue::try_from(place.to_string());
+        let breaker = service.breaker.filter(|breaker| breaker.scope == BreakerScope::Instance);
+        let standing = Standing::default();
+        standing.set(Reason::Unchecked, service.health.is_some());
         Self {
             id: NEXT.fetch_add(1, Relaxed),
             address: address.map(|ip| SocketAddr::new(ip, place.port)),
@@ -71,6 +83,9 @@ impl Instance {
             zone: Mutex::new(zone),
             held: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            standing,
+            breaker: breaker.map(|breaker| Breaker::new(breaker, workers)),
+            record: outlier::Record::default(),
             open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             freed: Notify::new(),
@@ -121,8 +136,11 @@ impl Instance {
             failures: self.sum(|worker| &worker.failed),
             active_connections: (self.open.load(Relaxed) as u64).saturating_sub(idle),
             idle_connections: idle,
-            draining: self.gone.load(Relaxed),
+            leaving: self.gone.load(Relaxed),
             held: self.held.load(Relaxed),
+            reasons: self.standing.reasons(),
+            breaker: self.breaker.as_ref().map(Breaker::state),
+            drained_until: self.standing.drained_until(),
         }
     }
 }

@@ -1,14 +1,24 @@
 //! The only part that talks to upstreams.
 
 pub mod balance;
+pub mod breaker;
+pub mod budget;
 pub mod connect;
+pub mod health;
 pub mod instance;
 pub mod local;
+pub mod outlier;
+pub mod picked;
 pub mod pool;
 pub mod retry;
+mod rotation;
 pub mod send;
 pub mod service;
+pub mod standing;
+pub mod tend;
+pub mod verdict;
 
 pub use local::Local;
 pub use send::{Call, send};
 pub use service::Service;
+pub use tend::tend;

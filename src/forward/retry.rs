@@ -4,6 +4,7 @@ use http::Method;
 
 use super::pool::NoConnection;
 use super::service::Attempt;
+use super::verdict::Verdict;
 use crate::exchange::RetryReason;
 use crate::refusal::Refusal;
 use crate::wire::BodyError;
@@ -94,9 +95,15 @@ impl SendError {
         }
     }
 
-    /// Whether the instance is to blame.
-    pub fn is_failure(self) -> bool {
-        !matches!(self.at, At::ClientBody(_) | At::Unsent | At::Connect(NoConnection::Crowded))
+    /// What it says of the instance.
+    pub fn verdict(self) -> Verdict {
+        match self.at {
+            At::ClientBody(_) | At::Unsent | At::Connect(NoConnection::Crowded) => Verdict::Neutral,
+            At::Connect(NoConnection::Refused | NoConnection::Late)
+            | At::Sent
+            | At::ReadHead(_)
+            | At::Late => Verdict::Failed,
+        }
     }
 }
 

@@ -1,23 +1,24 @@
 //! Sends one request to an instance, and to another where that is safe.
 
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use http::header::HOST;
+use http::header::{HOST, RETRY_AFTER};
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use super::local::{Local, Tried};
+use super::local::{Local, Tried, Unpicked, Wish};
+use super::picked::Picked;
 use super::pool::{Slot, Wanted};
 use super::retry::{At, Retry, SendError};
 use super::service::Attempt;
+use super::verdict::Verdict;
 use crate::exchange::{Exchange, RetryReason};
 use crate::refusal::Refusal;
 use crate::wire::body::Replay;
 use crate::wire::h1::Early;
 use crate::wire::h1::outbound::{self, Home};
-use crate::wire::{Body, after};
+use crate::wire::{Body, after, clock};
 
 /// Bodies up to this size are kept to be sent again; only for methods that may be. As much as Linkerd keeps.
 const REPLAY_BYTES: usize = 64 << 10;
@@ -49,20 +50,27 @@ pub async fn send(
     let bodiless = matches!(body, Body::Empty);
     let mut body = Replay::new(&mut body, keep);
     let mut wanted = Wanted { cautious: !retry.is_idempotent(), fresh: false, due };
-    let (mut tried, mut last) = (Tried::default(), Refusal::NoInstance);
-    let mut again: Option<Rc<Slot>> = None;
+    let (mut tried, mut last) = (Tried::default(), None);
+    let mut again: Option<Picked<'_>> = None;
     // An HTTP/1.0 client may have sent no Host, and HTTP/1.1 must have one.
     let keeps_host = call.preserve_host && parts.headers.contains_key(HOST);
-    while let Some(slot) = again.take().or_else(|| local.pick(&tried)) {
+    loop {
+        let wish = Wish { tried: &tried, hash: None, now: clock::now() };
+        let picked = match again.take().map_or_else(|| local.pick(&wish), Ok) {
+            Ok(picked) => picked,
+            Err(unpicked) => return Err(last.unwrap_or_else(|| none(local, unpicked, exchange))),
+        };
+        let slot = &picked.slot;
         if !keeps_host {
             parts.headers.insert(HOST, slot.instance.authority.clone());
         }
-        let error = match attempt(&slot, wanted, call, parts, &mut body).await {
+        let error = match attempt(slot, wanted, call, parts, &mut body).await {
             Ok((response, uploaded)) => {
                 exchange.attempts += 1;
                 exchange.answerer = Some(Rc::clone(&slot.name));
                 exchange.stopped = !uploaded && !bodiless;
-                note(local, &slot, Attempt::Ok, is_failure(response.status()));
+                local.service.attempted(local.worker, Attempt::Ok);
+                picked.tell(of_status(response.status()), clock::now());
                 return Ok(response);
             }
             Err(error) => error,
@@ -70,29 +78,43 @@ pub async fn send(
         let (service, instance) = (&local.service.config.name, &slot.instance.place);
         tracing::debug!(%service, %instance, at = ?error.at, reused = error.reused, "an attempt failed");
         exchange.cause = Some(format!("{}: {}", slot.name, error.at));
-        last = error.refusal();
+        last = Some(error.refusal());
         let late = due.is_some_and(|due| Instant::now() >= due);
         let reason = retry.again(error, body.rewind());
-        // A kept connection that was dead says nothing of its instance.
-        if reason != Some(RetryReason::Reused) {
+        let id = slot.instance.id;
+        // A kept connection that was dead says nothing of its instance, which may be well: only that lay idle.
+        if reason == Some(RetryReason::Reused) {
+            again = Some(picked);
+        } else {
             exchange.attempts += 1;
-            note(local, &slot, error.attempt(), error.is_failure());
+            local.service.attempted(local.worker, error.attempt());
+            picked.tell(error.verdict(), clock::now());
         }
         match reason {
-            _ if late => return Err(timed_out(error, last)),
-            None => return Err(last),
-            // The instance may be well: only a connection that lay idle was not.
-            Some(RetryReason::Reused) => again = Some(Rc::clone(&slot)),
-            Some(RetryReason::Connect | RetryReason::Reset) if tried.add(slot.instance.id) => {}
-            Some(RetryReason::Connect | RetryReason::Reset) => return Err(last),
+            _ if late => return Err(timed_out(error)),
+            None => return Err(error.refusal()),
+            Some(RetryReason::Reused) => {}
+            Some(RetryReason::Connect | RetryReason::Reset) if tried.add(id) => {}
+            Some(RetryReason::Connect | RetryReason::Reset) => return Err(error.refusal()),
         }
         wanted.fresh = reason == Some(RetryReason::Reused);
         exchange.retried(reason);
     }
-    if last == Refusal::NoInstance {
-        exchange.cause = Some(local.service.config.name.clone());
+}
+
+/// What the client is told when there was no instance to begin with.
+fn none(local: &Local, unpicked: Unpicked, exchange: &mut Exchange) -> Refusal {
+    exchange.cause = Some(local.service.config.name.clone());
+    match unpicked {
+        Unpicked::NoInstance | Unpicked::AllTried => Refusal::NoInstance,
+        Unpicked::Full => Refusal::Overloaded,
+        Unpicked::Open { until } => {
+            let wait = until.saturating_duration_since(Instant::now());
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            exchange.hints.push((RETRY_AFTER, seconds.max(1).into()));
+            Refusal::BreakerOpen
+        }
     }
-    Err(last)
 }
 
 /// The answer, and whether the whole request had been sent before it.
@@ -118,22 +140,19 @@ async fn attempt(
     Ok((Response::from_parts(answered.head.parts, body), answered.uploaded))
 }
 
-fn note(local: &Local, slot: &Slot, attempt: Attempt, failed: bool) {
-    local.service.attempted(local.worker, attempt);
-    if failed {
-        slot.instance.counters(local.worker).failed.fetch_add(1, Relaxed);
+/// 501 says that the method is not known, which is the client's doing.
+fn of_status(status: StatusCode) -> Verdict {
+    if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+        Verdict::Failed
+    } else {
+        Verdict::Good
     }
 }
 
-/// 501 says that the method is not known, which is the client's doing.
-fn is_failure(status: StatusCode) -> bool {
-    status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
-}
-
 /// Time is over: that is what the client is told, unless it was its own fault.
-fn timed_out(error: SendError, last: Refusal) -> Refusal {
+fn timed_out(error: SendError) -> Refusal {
     match error.at {
-        At::ClientBody(_) => last,
+        At::ClientBody(_) => error.refusal(),
         At::Connect(_) | At::Sent | At::ReadHead(_) | At::Late | At::Unsent => {
             Refusal::UpstreamTimeout
         }

@@ -3,10 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
+use tokio::sync::Notify;
+
+use super::breaker::{self, Breaker};
+use super::budget::Budget;
 use super::instance::Instance;
-use crate::config::model::{Endpoint, HostPort, ServiceConfig};
+use super::picked;
+use super::standing::Reasons;
+use crate::config::model::{BreakerScope, Endpoint, HostPort, ServiceConfig};
 
 /// A service, shared by all workers.
 #[derive(Debug)]
@@ -17,6 +23,12 @@ pub struct Service {
     set: RwLock<Arc<Set>>,
     version: AtomicU64,
     attempts: Box<[Attempts]>,
+    /// One for all instances.
+    pub breaker: Option<Breaker>,
+    /// How many requests may be sent again; none is any number.
+    pub budget: Option<Budget>,
+    /// Told when what [`Service::settle`] looks at has changed.
+    pub stirred: Notify,
 }
 
 /// Its instances, complete.
@@ -83,7 +95,11 @@ impl Service {
     /// Without instances yet.
     pub fn new(config: Arc<ServiceConfig>, workers: usize) -> Self {
         let set = Set { instances: Vec::new(), leaving: Vec::new(), source: Source::Pending };
+        let breaker = config.breaker.filter(|breaker| breaker.scope == BreakerScope::Service);
         Self {
+            breaker: breaker.map(|breaker| Breaker::new(breaker, workers)),
+            budget: config.retry_budget.map(|budget| Budget::new(budget, workers)),
+            stirred: Notify::new(),
             config,
             workers,
             set: RwLock::new(Arc::new(set)),
@@ -111,7 +127,8 @@ impl Service {
                     came.extend(returned.cloned());
                     return Arc::clone(instance);
                 }
-                let instance = Arc::new(Instance::new(endpoint.clone(), self.workers));
+                let instance =
+                    Arc::new(Instance::new(endpoint.clone(), &self.config, self.workers));
                 came.push(Arc::clone(&instance));
                 instance
             })
@@ -137,6 +154,7 @@ impl Service {
         }
         *current = set;
         drop(current);
+        self.stirred.notify_one();
         change
     }
 
@@ -148,6 +166,32 @@ impl Service {
     /// Grows with every update.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
+    }
+
+    /// What speaks for or against an instance has changed: the workers look again at their next pick, and who tends the
+    /// service looks what is due.
+    pub fn stir(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+        self.stirred.notify_one();
+    }
+
+    /// Does what is due by now; when to look again, unless it is stirred before.
+    pub fn settle(&self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        let mut changed = false;
+        for instance in &self.set().instances {
+            let Some(breaker) = &instance.breaker else { continue };
+            let (moved, due) = breaker.settle(now);
+            if let Some(moved) = moved {
+                changed = true;
+                picked::moved_on(instance, &self.config.name, moved);
+            }
+            next = next.into_iter().chain(due).min();
+        }
+        if changed {
+            self.version.fetch_add(1, Ordering::Release);
+        }
+        next
     }
 
     /// Counts an attempt.
@@ -235,7 +279,13 @@ pub struct InstanceSnapshot {
     /// Kept connections.
     pub idle_connections: u64,
     /// Removed from the set, finishing what it has.
-    pub draining: bool,
+    pub leaving: bool,
     /// No longer named by its registry, which is not believed yet.
     pub held: bool,
+    /// What speaks against it.
+    pub reasons: Reasons,
+    /// Where its breaker stands, if it has one.
+    pub breaker: Option<breaker::State>,
+    /// Until when it is taken out by hand.
+    pub drained_until: Option<SystemTime>,
 }

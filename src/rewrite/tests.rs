@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::config::model::{PathPattern, PathRewrite, Segment};
+use crate::config::model::{PathPattern, PathRewrite, RetryConfig, Segment};
 
 fn route() -> RouteConfig {
     RouteConfig {
@@ -26,6 +26,7 @@ fn route() -> RouteConfig {
         preserve_host: true,
         timeout: Duration::ZERO,
         idle_timeout: Duration::ZERO,
+        retry: RetryConfig::default(),
         upgrade: vec!["websocket".to_owned()],
         guard: crate::config::model::GuardConfig::default(),
         request_headers: HeaderEdits::default(),

@@ -1,7 +1,8 @@
 //! The time, asked of the system once per rest of the event loop, or once in 32 questions, instead of each time.
 
 use std::cell::Cell;
-use std::time::Instant;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// A spell of work that answers more questions than this looks again. A worker that is never out of work begins no other
 /// spell, so that only this moves its time: six small requests, or three answers of 1 MiB, ask so often.
@@ -28,6 +29,22 @@ pub fn now() -> Instant {
     let began = if left.is_some() { began } else { Instant::now() };
     SPELL.set(Some(Spell { began, questions: left.unwrap_or(QUESTIONS) }));
     began
+}
+
+/// A time as a number that fits into an atomic: nanoseconds since the process first asked, which is 1.
+pub fn nanos(at: Instant) -> u64 {
+    let since = at.saturating_duration_since(epoch()).as_nanos();
+    u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1)
+}
+
+/// The time that [`nanos`] made a number of.
+pub fn at(nanos: u64) -> Instant {
+    epoch() + Duration::from_nanos(nanos.saturating_sub(1))
+}
+
+fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
 }
 
 /// This thread has rested, and another spell of work begins. A thread that never says so always asks the system.

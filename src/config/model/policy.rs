@@ -36,6 +36,10 @@ impl StaleConfig {
 pub struct Share(u16);
 
 impl Share {
+    /// `0%`.
+    pub const NONE: Self = Self(0);
+    /// `20%`.
+    pub const FIFTH: Self = Self(2_000);
     /// `50%`.
     pub const HALF: Self = Self(5_000);
     /// `100%`.

@@ -35,6 +35,8 @@ pub struct RouteConfig {
     pub timeout: Duration,
     /// Silence of the upstream on a streaming body, of both sides on a tunnel; zero is none.
     pub idle_timeout: Duration,
+    /// When a request is sent once more.
+    pub retry: super::RetryConfig,
     /// Names of protocols that may be switched to, in lower case.
     pub upgrade: Vec<String>,
     /// Who may come in, and how often.

@@ -18,12 +18,43 @@ pub(in crate::config) enum Policy<'a> {
 impl<'a> Table<'a> {
     /// A policy: a table, merged with what is inherited; `false`; or `true`, the inherited one or the defaults.
     pub(in crate::config) fn policy(&mut self, key: &str) -> Policy<'_> {
+        match self.policy_layers(key) {
+            None => Policy::Off,
+            Some(layers) if layers.is_empty() => Policy::On,
+            Some(layers) => Policy::Written(self.inside(key, layers)),
+        }
+    }
+
+    /// A policy whose table says by `kind` what its other keys mean: what is further out and of another kind is not
+    /// inherited. Its kind comes along; `usual` is that of a table that does not say.
+    pub(in crate::config) fn policy_of_kind(
+        &mut self,
+        key: &str,
+        usual: &'static str,
+    ) -> (Policy<'_>, String) {
+        let layers = match self.policy_layers(key) {
+            None => return (Policy::Off, usual.to_owned()),
+            Some(layers) if layers.is_empty() => return (Policy::On, usual.to_owned()),
+            Some(layers) => layers,
+        };
+        let kind = |from: usize| {
+            let said = layers[from..].iter().find_map(|layer| layer.entry("kind"));
+            said.and_then(|entry| entry.value.text()).unwrap_or(usual)
+        };
+        let nearest = kind(0).to_owned();
+        let alike = (0..layers.len()).take_while(|at| kind(*at) == nearest).count();
+        let alike = layers[..alike].to_vec();
+        (Policy::Written(self.inside(key, alike)), nearest)
+    }
+
+    /// The tables that say something about it, nearest first; none when it is off.
+    fn policy_layers(&mut self, key: &str) -> Option<Vec<&'a Node>> {
         let mut layers = Vec::new();
         let mut said_yes = false;
         for layer in self.layers.clone() {
             let Some(entry) = layer.entry(key) else { continue };
             match &entry.value.value {
-                Value::Flag(false) if layers.is_empty() && !said_yes => return Policy::Off,
+                Value::Flag(false) if layers.is_empty() && !said_yes => return None,
                 Value::Flag(false) => break,
                 Value::Flag(true) => said_yes = true,
                 Value::Table(_) => layers.push(&entry.value),
@@ -32,7 +63,12 @@ impl<'a> Table<'a> {
                 }
             }
         }
-        if layers.is_empty() { Policy::On } else { Policy::Written(self.inside(key, layers)) }
+        Some(layers)
+    }
+
+    /// Whether the nearest that says anything about the key says `false`.
+    pub(in crate::config) fn is_off(&self, key: &str) -> bool {
+        matches!(self.find(key).map(|node| &node.value), Some(Value::Flag(false)))
     }
 
     /// A part of a whole: `"50%"`.

@@ -5,21 +5,37 @@
 mod random;
 mod round_robin;
 
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::pool::Slot;
 use crate::config::kind::{Kind, KindInfo};
 
-/// Chooses among instances, by their index. One per worker and service, made anew when the set changes.
+/// Chooses among instances, by their index. One per worker and service, made anew when the instances that take turns
+/// change.
 pub trait Balancer: std::fmt::Debug {
-    /// The next one for which `usable` holds; none when there is none.
-    fn pick(&mut self, usable: &dyn Fn(usize) -> bool) -> Option<usize>;
+    /// The next one that is usable; none when there is none.
+    fn pick(&mut self, turn: &Turn<'_>) -> Option<usize>;
 
     /// Another one, for an exchange that has had its turn and was let down. Nobody loses a turn by it: if it did, two
     /// instances of which one is dead would show every exchange the dead one first.
-    fn other(&mut self, usable: &dyn Fn(usize) -> bool) -> Option<usize>;
+    fn other(&mut self, turn: &Turn<'_>) -> Option<usize>;
 }
 
-/// Builds a balancer over instances of these weights. `start` differs between workers and grows with every pick, so
-/// that a change of the set does not begin at the same instance everywhere.
-pub type Build = fn(weights: &[u32], start: usize) -> Box<dyn Balancer>;
+/// What one choice goes by.
+#[derive(Clone, Copy)]
+pub struct Turn<'a> {
+    /// What the balancer was built over.
+    pub among: &'a [Rc<Slot>],
+    /// Whether this exchange may have it: not tried before, not cut off.
+    pub usable: &'a dyn Fn(usize) -> bool,
+    /// Of the request's key, where the service has one.
+    pub hash: Option<u64>,
+}
+
+/// Builds a balancer over instances. `start` differs between workers and grows with every pick, so that a change of the
+/// set does not begin at the same instance everywhere.
+pub type Build = fn(among: &[Rc<Slot>], start: usize) -> Box<dyn Balancer>;
 
 /// Every balancer there is; the first is the default.
 pub const KINDS: &[Kind<Build>] = &[
@@ -40,4 +56,24 @@ pub fn named(name: &str) -> Build {
     let found = KINDS.iter().find(|kind| kind.name == name);
     // The config was checked against the same table.
     found.map_or(KINDS[0].build, |kind| kind.build)
+}
+
+/// In the order of the instances.
+fn weights(among: &[Rc<Slot>]) -> Vec<u32> {
+    among.iter().map(|slot| slot.instance.weight.load(Relaxed)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Balancer, Turn};
+
+    /// A pick, or another one after it, that goes by nothing but what is usable.
+    pub(super) fn take(
+        balancer: &mut dyn Balancer,
+        again: bool,
+        usable: &dyn Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let turn = Turn { among: &[], usable, hash: None };
+        if again { balancer.other(&turn) } else { balancer.pick(&turn) }
+    }
 }

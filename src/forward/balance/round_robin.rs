@@ -1,9 +1,16 @@
 //! Each in its turn: exact per worker, weighted as smoothly as nginx does.
 
-use super::Balancer;
+use std::rc::Rc;
 
-/// Over these weights.
-pub(super) fn build(weights: &[u32], start: usize) -> Box<dyn Balancer> {
+use super::{Balancer, Turn, weights};
+use crate::forward::pool::Slot;
+
+/// By the instances' weights.
+pub(super) fn build(among: &[Rc<Slot>], start: usize) -> Box<dyn Balancer> {
+    over(&weights(among), start)
+}
+
+fn over(weights: &[u32], start: usize) -> Box<dyn Balancer> {
     if weights.windows(2).all(|pair| pair[0] == pair[1]) {
         return Box::new(Equal { count: weights.len(), next: start });
     }
@@ -11,7 +18,7 @@ pub(super) fn build(weights: &[u32], start: usize) -> Box<dyn Balancer> {
     let mut weighted = Weighted { current: vec![0; weights.len()], weights };
     let turn = usize::try_from(weighted.weights.iter().sum::<i64>()).unwrap_or(1).clamp(1, 1024);
     for _ in 0..start % turn {
-        weighted.pick(&|_| true);
+        weighted.step(&|_| true);
     }
     Box::new(weighted)
 }
@@ -23,20 +30,20 @@ struct Equal {
 }
 
 impl Balancer for Equal {
-    fn pick(&mut self, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
+    fn pick(&mut self, turn: &Turn<'_>) -> Option<usize> {
         for _ in 0..self.count {
             let at = self.next % self.count;
             self.next = at + 1;
-            if usable(at) {
+            if (turn.usable)(at) {
                 return Some(at);
             }
         }
         None
     }
 
-    fn other(&mut self, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
+    fn other(&mut self, turn: &Turn<'_>) -> Option<usize> {
         let next = self.next;
-        let other = self.pick(usable);
+        let other = self.pick(turn);
         self.next = next;
         other
     }
@@ -49,8 +56,8 @@ struct Weighted {
     current: Vec<i64>,
 }
 
-impl Balancer for Weighted {
-    fn pick(&mut self, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
+impl Weighted {
+    fn step(&mut self, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
         let mut best: Option<usize> = None;
         let mut total = 0;
         for at in (0..self.weights.len()).filter(|at| usable(*at)) {
@@ -65,20 +72,27 @@ impl Balancer for Weighted {
         }
         best
     }
+}
 
-    fn other(&mut self, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
+impl Balancer for Weighted {
+    fn pick(&mut self, turn: &Turn<'_>) -> Option<usize> {
+        self.step(turn.usable)
+    }
+
+    fn other(&mut self, turn: &Turn<'_>) -> Option<usize> {
         let next = |at: &usize| self.current[*at] + self.weights[*at];
-        (0..self.weights.len()).rev().filter(|at| usable(*at)).max_by_key(next)
+        (0..self.weights.len()).rev().filter(|at| (turn.usable)(*at)).max_by_key(next)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::build;
+    use super::super::tests::take;
+    use super::over;
 
     fn picks(weights: &[u32], start: usize, count: usize) -> Vec<usize> {
-        let mut balancer = build(weights, start);
-        (0..count).map(|_| balancer.pick(&|_| true).unwrap()).collect()
+        let mut balancer = over(weights, start);
+        (0..count).map(|_| take(&mut *balancer, false, &|_| true).unwrap()).collect()
     }
 
     #[test]
@@ -101,29 +115,29 @@ mod tests {
     #[test]
     fn another_attempt_takes_nobodys_turn() {
         for weights in [&[1, 1][..], &[2, 1]] {
-            let mut balancer = build(weights, 0);
+            let mut balancer = over(weights, 0);
             let turns: Vec<_> = (0..6)
                 .map(|_| {
-                    let first = balancer.pick(&|_| true).unwrap();
+                    let first = take(&mut *balancer, false, &|_| true).unwrap();
                     // Instance 0 is dead.
                     if first == 0 {
-                        assert_eq!(balancer.other(&|at| at != 0), Some(1));
+                        assert_eq!(take(&mut *balancer, true, &|at| at != 0), Some(1));
                     }
                     first
                 })
                 .collect();
             assert_eq!(turns, picks(weights, 0, 6), "as if none had been dead");
         }
-        assert_eq!(build(&[1, 2], 0).other(&|_| false), None);
+        assert_eq!(take(&mut *over(&[1, 2], 0), true, &|_| false), None);
     }
 
     #[test]
     fn passes_over_what_is_not_usable() {
         for weights in [&[1, 1, 1][..], &[1, 2, 3]] {
-            let mut balancer = build(weights, 0);
-            assert!((0..20).all(|_| balancer.pick(&|at| at == 1) == Some(1)));
-            assert_eq!(balancer.pick(&|_| false), None);
+            let mut balancer = over(weights, 0);
+            assert!((0..20).all(|_| take(&mut *balancer, false, &|at| at == 1) == Some(1)));
+            assert_eq!(take(&mut *balancer, false, &|_| false), None);
         }
-        assert_eq!(build(&[], 0).pick(&|_| true), None);
+        assert_eq!(take(&mut *over(&[], 0), false, &|_| true), None);
     }
 }

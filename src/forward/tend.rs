@@ -1,0 +1,29 @@
+//! What a service needs beside its requests: what only time changes, and checks. Runs in the control plane.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::health;
+use super::service::Service;
+
+/// Tends the service as long as it is polled.
+pub async fn tend(service: Arc<Service>) {
+    tokio::join!(health::watch(Arc::clone(&service)), settle(service));
+}
+
+/// Does what is due, and waits for what is due next or for news.
+async fn settle(service: Arc<Service>) {
+    loop {
+        let next = service.settle(Instant::now());
+        let stirred = service.stirred.notified();
+        match next {
+            Some(next) => {
+                tokio::select! {
+                    () = tokio::time::sleep_until(next.into()) => {}
+                    () = stirred => {}
+                }
+            }
+            None => stirred.await,
+        }
+    }
+}

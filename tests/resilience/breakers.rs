@@ -1,0 +1,1 @@
+//! What fails too much is cut off.

@@ -1,0 +1,1 @@
+//! Instances taken out by hand.

@@ -1,0 +1,1 @@
+//! Instances are asked whether they are well.

@@ -1,0 +1,1 @@
+//! Instances that fail while others do not are left out.

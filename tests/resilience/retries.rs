@@ -1,0 +1,1 @@
+//! Requests are sent again where that does no harm.

@@ -1,0 +1,1 @@
+//! Panic, slow start, zones.
