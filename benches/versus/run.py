@@ -19,6 +19,7 @@ import instructions
 import machine
 import probe
 import rate
+import resilience
 import servers
 import tally
 
@@ -31,10 +32,12 @@ SCENARIOS = {
     "routes": ("small GET over 1,000 routes", ("get", "/r%d/small", "1000"), 1000, 12),
     "close": ("small GET, a connection each", ("close", "/small", ""), 0, 12),
     "guarded": ("small GET with a token (RS256, the same again and again) and a limit by its claim", ("bearer", "/small", ""), 0, 12),
+    "resilient": ("small GET with every policy about failing instances on", ("get", "/small", ""), 0, 12),
     "post": ("64 KiB POST", ("post", "/upload", str(64 << 10)), 0, 12),
 }
 # What is measured in another way than CPU time under as much load as there can be: only when asked for.
-OTHERS = {"rate": rate.TITLE, "tokens": fresh.TITLE, "flood": flood.TITLE, "idle": idle.TITLE, "instructions": instructions.TITLE}
+OTHERS = {"rate": rate.TITLE, "tokens": fresh.TITLE, "flood": flood.TITLE, "idle": idle.TITLE, "instructions": instructions.TITLE,
+          "outage": resilience.OUTAGE, "uneven": resilience.UNEVEN}
 REPEATS = 3
 STEADY = 0.05
 
@@ -120,6 +123,10 @@ def measure_other(name, found, chosen, wrk, ground):
             return flood.measure(chosen, ground)
         case "idle":
             return idle.measure(found, ground)
+        case "outage":
+            return resilience.outage(chosen, ground, lambda proxy, scenario: load(wrk, proxy, scenario, chosen, ground))
+        case "uneven":
+            return resilience.uneven(chosen, ground)
         case _:
             return instructions.measure(chosen, ground, servers.get("valgrind"))
 
@@ -130,6 +137,8 @@ def taking_part(found, name, keys):
     if name == "guarded":
         token = keys.token("caller")
         return [(proxy, (*scenario[:2], token)) for proxy in guarded.taking_part(found, keys)]
+    if name == "resilient":
+        return [(proxy, scenario) for proxy in resilience.taking_part(found)]
     chosen = [proxy() for proxy in found if proxy.loads is None or name in proxy.loads]
     return [(proxy, (proxy.loads or {}).get(name, scenario)) for proxy in chosen]
 

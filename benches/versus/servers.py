@@ -32,7 +32,7 @@ class Ground:
 
 def write(template, ground, **values):
     """Fills a template of config/ into the folder."""
-    values = {"guards": "", "tables": "", "folder": ground.folder, "ups_a": ground.ups[0], "ups_b": ground.ups[1], **values}
+    values = {"guards": "", "policies": "", "tables": "", "folder": ground.folder, "ups_a": ground.ups[0], "ups_b": ground.ups[1], **values}
     text = (HERE / "config" / template).read_text()
     for name, value in values.items():
         text = text.replace(f"@{name}@", str(value))
@@ -92,7 +92,7 @@ class Proxy:
 
     def start(self, ground, routes):
         self.port = free_port()
-        config = write(self.template, ground, port=self.port, routes=self.routes(routes, ground), **self.fill)
+        config = write(self.template, ground, port=self.port, **{"routes": self.routes(routes, ground), **self.fill})
         environment = {"GOMAXPROCS": "1", "HOME": str(ground.folder)}
         command = [self.find(), *self.command(config)]
         self.process = Process(self.name, command, ground.proxy_cores, ground.folder, environment)
