@@ -17,7 +17,7 @@ use crate::exchange::RetryReason;
 use crate::forward::service::{Snapshot, Source};
 use crate::gateway::Table;
 use crate::observe::metric::{
-    ATTEMPTS, BUILD_INFO, CONNECTIONS, DURATION, IN_FLIGHT, INSTANCES, RATE_LIMIT_KEYS,
+    ATTEMPTS, BUILD_INFO, CHECKS, CONNECTIONS, DURATION, IN_FLIGHT, INSTANCES, RATE_LIMIT_KEYS,
     RATE_LIMIT_OVERFLOW, REFUSALS, REGISTRY_AGE, REGISTRY_UP, REQUESTS, RETRIES,
     UPSTREAM_CONNECTIONS,
 };
@@ -178,7 +178,20 @@ fn services(page: &mut Page, world: &World, table: &Table) {
             family.sample(&[("service", *service), ("state", state)], such.count());
         }
     }
+    checks(page, table, &snapshots);
     ages(page, world, table, &snapshots);
+}
+
+/// Of services that have checks.
+fn checks(page: &mut Page, table: &Table, snapshots: &[(&str, Snapshot)]) {
+    let mut family = page.family(&CHECKS);
+    for (service, (name, snapshot)) in table.services.iter().zip(snapshots) {
+        if service.config.health.is_some() {
+            for (result, count) in snapshot.checks {
+                family.sample(&[("service", *name), ("result", result)], count);
+            }
+        }
+    }
 }
 
 fn ages(page: &mut Page, world: &World, table: &Table, snapshots: &[(&str, Snapshot)]) {

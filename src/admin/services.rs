@@ -99,6 +99,8 @@ fn instance(config: &ServiceConfig, instance: &InstanceSnapshot) -> Value {
         "zone": instance.endpoint.zone,
         "state": instance_state(instance),
         "health": health(config, instance),
+        "health_error": instance.checked.as_ref().and_then(|checked| checked.error.as_ref()),
+        "health_checked": instance.checked.as_ref().map(|checked| rfc3339(checked.at)),
         "breaker": instance.breaker.map_or("off", breaker::State::as_str),
         "drained_until": instance.drained_until.map(rfc3339),
         "in_flight": instance.in_flight,
@@ -150,6 +152,7 @@ mod tests {
 
     use super::*;
     use crate::config::model::{Endpoint, HostPort, Scheme};
+    use crate::forward::health::Tally;
     use crate::forward::standing::Reasons;
 
     fn config() -> ServiceConfig {
@@ -177,12 +180,18 @@ mod tests {
             held: false,
             reasons: Reasons::default(),
             breaker: None,
+            checked: None,
             drained_until: None,
         }
     }
 
     fn snapshot(source: Source, instances: Vec<InstanceSnapshot>) -> Snapshot {
-        Snapshot { source, instances, attempts: vec![("ok", 8), ("connect", 2)] }
+        Snapshot {
+            source,
+            instances,
+            attempts: vec![("ok", 8), ("connect", 2)],
+            checks: Tally::default().counts(),
+        }
     }
 
     #[test]
@@ -213,6 +222,8 @@ mod tests {
                     "zone": "a",
                     "state": "ready",
                     "health": "off",
+                    "health_error": null,
+                    "health_checked": null,
                     "breaker": "off",
                     "drained_until": null,
                     "in_flight": 1,

@@ -26,7 +26,8 @@ pub(super) async fn connect(
     Ok(Box::new(Link::new(io)))
 }
 
-async fn dial(instance: &Instance) -> io::Result<TcpStream> {
+/// A name is looked up, and each of its addresses tried in turn.
+pub(super) async fn dial(instance: &Instance) -> io::Result<TcpStream> {
     match instance.address {
         Some(address) => TcpStream::connect(address).await,
         None => {

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use tokio::sync::Notify;
 
 use super::breaker::Breaker;
+use super::health;
 use super::outlier;
 use super::service::InstanceSnapshot;
 use super::standing::{Reason, Standing};
@@ -37,6 +38,8 @@ pub struct Instance {
     pub standing: Standing,
     /// Its own breaker.
     pub breaker: Option<Breaker>,
+    /// What its checks said.
+    pub checks: health::Record,
     /// What ejection goes by.
     pub record: outlier::Record,
     /// Open connections of all workers.
@@ -85,6 +88,7 @@ impl Instance {
             gone: AtomicBool::new(false),
             standing,
             breaker: breaker.map(|breaker| Breaker::new(breaker, workers)),
+            checks: health::Record::default(),
             record: outlier::Record::default(),
             open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -140,6 +144,7 @@ impl Instance {
             held: self.held.load(Relaxed),
             reasons: self.standing.reasons(),
             breaker: self.breaker.as_ref().map(Breaker::state),
+            checked: self.checks.last(),
             drained_until: self.standing.drained_until(),
         }
     }

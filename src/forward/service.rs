@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::breaker::{self, Breaker};
 use super::budget::Budget;
+use super::health::{self, Checked};
 use super::instance::Instance;
 use super::picked;
 use super::standing::Reasons;
@@ -29,6 +30,10 @@ pub struct Service {
     pub budget: Option<Budget>,
     /// Told when what [`Service::settle`] looks at has changed.
     pub stirred: Notify,
+    /// Told when there may be other instances.
+    pub renewed: Notify,
+    /// Its checks so far.
+    pub checks: health::Tally,
 }
 
 /// Its instances, complete.
@@ -100,6 +105,8 @@ impl Service {
             breaker: breaker.map(|breaker| Breaker::new(breaker, workers)),
             budget: config.retry_budget.map(|budget| Budget::new(budget, workers)),
             stirred: Notify::new(),
+            renewed: Notify::new(),
+            checks: health::Tally::default(),
             config,
             workers,
             set: RwLock::new(Arc::new(set)),
@@ -155,6 +162,7 @@ impl Service {
         *current = set;
         drop(current);
         self.stirred.notify_one();
+        self.renewed.notify_one();
         change
     }
 
@@ -218,6 +226,7 @@ impl Service {
                 .map(|instance| instance.snapshot())
                 .collect(),
             attempts: Attempt::ALL.iter().map(|attempt| (attempt.label(), sum(*attempt))).collect(),
+            checks: self.checks.counts(),
         }
     }
 }
@@ -231,6 +240,8 @@ pub struct Snapshot {
     pub instances: Vec<InstanceSnapshot>,
     /// Attempts by result: `ok`, `connect`, `reset`, `timeout`, `malformed`, `client_gone`.
     pub attempts: Vec<(&'static str, u64)>,
+    /// Checks by result: `ok`, `failed`, `timeout`.
+    pub checks: [(&'static str, u64); health::Tally::LABELS.len()],
 }
 
 /// Where a set of instances comes from.
@@ -286,6 +297,8 @@ pub struct InstanceSnapshot {
     pub reasons: Reasons,
     /// Where its breaker stands, if it has one.
     pub breaker: Option<breaker::State>,
+    /// Its last check, if there was one.
+    pub checked: Option<Checked>,
     /// Until when it is taken out by hand.
     pub drained_until: Option<SystemTime>,
 }

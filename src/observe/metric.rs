@@ -59,6 +59,8 @@ metrics! {
         "Attempts beyond the first, by what ended the one before."
     ATTEMPTS Counter "frontgate_attempts_total"
         "Attempts at instances, by result."
+    CHECKS Counter "frontgate_health_checks_total"
+        "Checks whether instances are well, by result."
     RATE_LIMIT_KEYS Gauge "frontgate_rate_limit_keys"
         "Keys that the route's limits keep a number of in this process, also those with nothing used."
     RATE_LIMIT_OVERFLOW Counter "frontgate_rate_limit_overflow_total"

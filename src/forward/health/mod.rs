@@ -1,10 +1,74 @@
 //! Asks each instance whether it is well, beside the requests. Runs in the control plane.
 
+mod attend;
+mod grpc;
+mod http;
+mod message;
+mod record;
+mod tcp;
+mod threshold;
+
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::task::{AbortHandle, JoinSet};
+
+use self::attend::Attendance;
+use super::instance::Instance;
 use super::service::Service;
+use super::standing::Reason;
 
-/// Checks every instance of the service as long as it is polled; changes what its standing says.
-pub async fn watch(_service: Arc<Service>) {
-    std::future::pending::<()>().await;
+pub use self::record::{Checked, Record, Tally};
+
+/// Workers look at every instance anew when one has changed: ten thousand that come up one by one must not make them
+/// look ten thousand times. The first change of many is told at once.
+const APART: Duration = Duration::from_millis(20);
+
+/// Checks every instance of the service as long as it is polled; changes what its standing says. Ends at once when the
+/// service has no checks.
+pub async fn watch(service: Arc<Service>) {
+    let Some(config) = service.config.health.clone() else { return };
+    let attendance = Arc::new(Attendance::new(Arc::clone(&service), config));
+    let mut watched = Watched::default();
+    watched.renew(&attendance, &service.set().instances);
+    loop {
+        tokio::select! {
+            () = service.renewed.notified() => {
+                watched.renew(&attendance, &service.set().instances);
+            }
+            () = attendance.changed.notified() => {
+                service.stir();
+                tokio::time::sleep(APART).await;
+            }
+        }
+    }
+}
+
+/// The instances that are checked now, each by a task of its own; the tasks end when this is dropped.
+#[derive(Default)]
+struct Watched {
+    /// By the instance's id.
+    known: HashMap<u64, (Arc<Instance>, AbortHandle)>,
+    tasks: JoinSet<()>,
+}
+
+impl Watched {
+    /// Begins with those that came, at once; ends with those that left. The others are not disturbed.
+    fn renew(&mut self, attendance: &Arc<Attendance>, instances: &[Arc<Instance>]) {
+        let mut before = std::mem::take(&mut self.known);
+        for instance in instances {
+            let known = before.remove(&instance.id).unwrap_or_else(|| {
+                let attend = attendance.clone().attend(Arc::clone(instance));
+                (Arc::clone(instance), self.tasks.spawn(attend))
+            });
+            self.known.insert(instance.id, known);
+        }
+        for (left, task) in before.into_values() {
+            task.abort();
+            // Should it come back, what it was says nothing of what it is.
+            left.standing.set(Reason::Unchecked, true);
+        }
+        while self.tasks.try_join_next().is_some() {}
+    }
 }
