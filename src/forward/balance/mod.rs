@@ -2,6 +2,7 @@
 //!
 //! To add a balancer: write its file, add its line to `KINDS`.
 
+mod draw;
 mod random;
 mod round_robin;
 
@@ -64,16 +65,4 @@ fn weights(among: &[Rc<Slot>]) -> Vec<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Balancer, Turn};
-
-    /// A pick, or another one after it, that goes by nothing but what is usable.
-    pub(super) fn take(
-        balancer: &mut dyn Balancer,
-        again: bool,
-        usable: &dyn Fn(usize) -> bool,
-    ) -> Option<usize> {
-        let turn = Turn { among: &[], usable, hash: None };
-        if again { balancer.other(&turn) } else { balancer.pick(&turn) }
-    }
-}
+mod tests;

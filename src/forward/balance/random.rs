@@ -2,52 +2,21 @@
 
 use std::rc::Rc;
 
+use super::draw::Draw;
 use super::{Balancer, Turn, weights};
 use crate::forward::pool::Slot;
 
 /// By the instances' weights.
 pub(super) fn build(among: &[Rc<Slot>], _start: usize) -> Box<dyn Balancer> {
-    Box::new(over(&weights(among)))
+    Box::new(Random(Draw::of(&weights(among))))
 }
 
-fn over(weights: &[u32]) -> Random {
-    let ends = weights.iter().scan(0_u64, |end, weight| {
-        *end += u64::from(*weight);
-        Some(*end)
-    });
-    Random { ends: ends.collect() }
-}
-
-/// For each instance where its share of the numbers from 0 ends.
 #[derive(Debug)]
-struct Random {
-    ends: Vec<u64>,
-}
-
-impl Random {
-    fn weight(&self, at: usize) -> u64 {
-        self.ends[at] - at.checked_sub(1).map_or(0, |before| self.ends[before])
-    }
-}
+struct Random(Draw);
 
 impl Balancer for Random {
     fn pick(&mut self, turn: &Turn<'_>) -> Option<usize> {
-        let total = *self.ends.last()?;
-        let ticket = fastrand::u64(..total);
-        let at = self.ends.partition_point(|end| *end <= ticket);
-        if (turn.usable)(at) {
-            return Some(at);
-        }
-        // Rare: draw again among the usable only, so that their proportions hold.
-        let total: u64 =
-            (0..self.ends.len()).filter(|at| (turn.usable)(*at)).map(|at| self.weight(at)).sum();
-        let mut ticket = if total == 0 { return None } else { fastrand::u64(..total) };
-        (0..self.ends.len()).filter(|at| (turn.usable)(*at)).find(|at| {
-            let weight = self.weight(*at);
-            let here = ticket < weight;
-            ticket = ticket.saturating_sub(weight);
-            here
-        })
+        self.0.one(turn.usable, None)
     }
 
     fn other(&mut self, turn: &Turn<'_>) -> Option<usize> {
@@ -57,25 +26,16 @@ impl Balancer for Random {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::take;
-    use super::over;
+    use super::super::tests::{assert_shares, take};
+    use super::*;
 
     #[test]
-    fn keeps_the_proportions_also_among_the_usable() {
-        let mut balancer = over(&[1, 2, 1]);
-        for (usable, expected) in
-            [([true; 3], [0.25, 0.5, 0.25]), ([true, false, true], [0.5, 0.0, 0.5])]
-        {
-            let mut counts = [0.0_f64; 3];
-            for _ in 0..20_000 {
-                counts[take(&mut balancer, false, &|at| usable[at]).unwrap()] += 1.0 / 20_000.0;
-            }
-            for (count, expected) in counts.iter().zip(expected) {
-                // Six standard deviations of 20,000 draws.
-                assert!((count - expected).abs() < 0.022, "{counts:?}");
-            }
-        }
-        assert_eq!(take(&mut balancer, false, &|_| false), None);
-        assert_eq!(take(&mut over(&[]), false, &|_| true), None);
+    fn goes_by_the_weights_at_first_and_after_a_failure() {
+        let mut random = Random(Draw::of(&[1, 2, 5]));
+        assert_shares(&[0.125, 0.25, 0.625], || take(&mut random, false, &|_| true).unwrap());
+        assert_shares(&[1.0 / 6.0, 0.0, 5.0 / 6.0], || {
+            take(&mut random, true, &|at| at != 1).unwrap()
+        });
+        assert_eq!(take(&mut random, false, &|_| false), None);
     }
 }
