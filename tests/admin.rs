@@ -116,7 +116,7 @@ async fn a_service_whose_registry_is_away_says_since_when_and_why() {
             "attempts": {"ok": 0, "connect": 0, "reset": 0, "timeout": 0, "malformed": 0, "client_gone": 0},
             "instances": [{
                 "address": "127.0.0.1:9002", "scheme": "http", "weight": 3, "zone": "a", "state": "ready",
-                "health": "off", "health_error": null, "health_checked": null, "breaker": "off", "drained_until": null, "in_flight": 0, "requests": 0,
+                "health": "off", "health_error": null, "health_checked": null, "breaker": "off", "drained_until": null, "ejected_until": null, "in_flight": 0, "requests": 0,
                 "failures": 0, "connections": {"active": 0, "idle": 0},
             }],
         })

@@ -103,6 +103,7 @@ fn instance(config: &ServiceConfig, instance: &InstanceSnapshot) -> Value {
         "health_checked": instance.checked.as_ref().map(|checked| rfc3339(checked.at)),
         "breaker": instance.breaker.map_or("off", breaker::State::as_str),
         "drained_until": instance.drained_until.map(rfc3339),
+        "ejected_until": instance.ejected_until.map(rfc3339),
         "in_flight": instance.in_flight,
         "requests": instance.requests,
         "failures": instance.failures,
@@ -182,6 +183,7 @@ mod tests {
             breaker: None,
             checked: None,
             drained_until: None,
+            ejected_until: None,
         }
     }
 
@@ -226,6 +228,7 @@ mod tests {
                     "health_checked": null,
                     "breaker": "off",
                     "drained_until": null,
+                    "ejected_until": null,
                     "in_flight": 1,
                     "requests": 10,
                     "failures": 2,

@@ -89,7 +89,7 @@ impl Instance {
             standing,
             breaker: breaker.map(|breaker| Breaker::new(breaker, workers)),
             checks: health::Record::default(),
-            record: outlier::Record::default(),
+            record: outlier::Record::new(service.outlier.as_ref(), workers),
             open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             freed: Notify::new(),
@@ -146,6 +146,7 @@ impl Instance {
             breaker: self.breaker.as_ref().map(Breaker::state),
             checked: self.checks.last(),
             drained_until: self.standing.drained_until(),
+            ejected_until: self.record.until(),
         }
     }
 }

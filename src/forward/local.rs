@@ -138,13 +138,9 @@ impl Local {
             .map(|instance| match known.remove(&instance.id) {
                 Some(slot) => slot,
                 None => {
-                    let config = Arc::clone(&self.service.config);
-                    Rc::new(Slot::new(
-                        Arc::clone(instance),
-                        config,
-                        self.worker,
-                        Rc::clone(&self.kept),
-                    ))
+                    let service = Arc::clone(&self.service);
+                    let kept = Rc::clone(&self.kept);
+                    Rc::new(Slot::new(Arc::clone(instance), service, self.worker, kept))
                 }
             })
             .collect();

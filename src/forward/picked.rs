@@ -74,7 +74,11 @@ impl<'a> Picked<'a> {
             whole.tell(verdict, now);
         }
         self.tell_own(verdict, now);
-        outlier::told(&self.local.service, &self.slot.instance, verdict, now);
+        // What is good is told when the answer's body has ended: it may still break.
+        if verdict == Verdict::Failed {
+            let (service, worker) = (&self.local.service, self.local.worker);
+            outlier::told(service, &self.slot.instance, worker, (verdict, now));
+        }
     }
 
     fn tell_own(&mut self, verdict: Verdict, now: Instant) {

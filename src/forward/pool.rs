@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use tokio::sync::oneshot;
 
 use super::connect::connect;
 use super::instance::Instance;
-use crate::config::model::ServiceConfig;
+use super::outlier;
+use super::service::Service;
+use super::verdict::Verdict;
 use crate::wire::clock;
 use crate::wire::h1::Link;
 use crate::wire::h1::outbound::{End, Home};
@@ -28,7 +31,7 @@ pub struct Slot {
     pub instance: Arc<Instance>,
     /// The service and the instance, for the log.
     pub name: Rc<str>,
-    service: Arc<ServiceConfig>,
+    service: Arc<Service>,
     worker: usize,
     idle: RefCell<Vec<Idle>>,
     waiters: RefCell<VecDeque<oneshot::Sender<Box<Link>>>>,
@@ -67,11 +70,11 @@ impl Slot {
     /// Without connections. `kept` counts the worker's idle connections.
     pub fn new(
         instance: Arc<Instance>,
-        service: Arc<ServiceConfig>,
+        service: Arc<Service>,
         worker: usize,
         kept: Rc<Cell<usize>>,
     ) -> Self {
-        let name = format!("{} {}", service.name, instance.place);
+        let name = format!("{} {}", service.config.name, instance.place);
         Self {
             instance,
             name: name.into(),
@@ -103,13 +106,13 @@ impl Slot {
             }
         }
         let reserved = Reserved(Some(self));
-        match connect(&self.instance, self.service.connect_timeout, wanted.due).await {
+        match connect(&self.instance, self.service.config.connect_timeout, wanted.due).await {
             Ok(link) => {
                 reserved.keep();
                 Ok((lease.with(link), false))
             }
             Err(error) => {
-                tracing::debug!(service = %self.service.name, instance = %self.instance.place, %error, "no connection");
+                tracing::debug!(service = %self.service.config.name, instance = %self.instance.place, %error, "no connection");
                 Err(NoConnection::Refused)
             }
         }
@@ -135,7 +138,7 @@ impl Slot {
 
     /// Claims one of the instance's connections.
     fn reserve(&self) -> bool {
-        let most = self.service.pool.connections;
+        let most = self.service.config.pool.connections;
         self.instance
             .open
             .fetch_update(SeqCst, SeqCst, |open| (open < most).then_some(open + 1))
@@ -145,7 +148,7 @@ impl Slot {
     /// Waits for a connection to be given back here, or for the right to make one (none).
     async fn wait(&self, wanted: Wanted) -> Result<Option<Box<Link>>, NoConnection> {
         let instance = &*self.instance;
-        let pending = self.service.pool.pending;
+        let pending = self.service.config.pool.pending;
         instance
             .waiting
             .fetch_update(SeqCst, SeqCst, |waiting| (waiting < pending).then_some(waiting + 1))
@@ -193,7 +196,7 @@ impl Slot {
     /// Keeps a connection for its next exchange, or hands it to one that waits.
     fn keep(&self, mut link: Box<Link>) {
         let now = clock::now();
-        let pool = &self.service.pool;
+        let pool = &self.service.config.pool;
         if self.is_aged(&link, now) {
             return self.closed();
         }
@@ -219,12 +222,12 @@ impl Slot {
     }
 
     fn is_rested(&self, rested: Duration) -> bool {
-        let most = self.service.pool.idle_timeout;
+        let most = self.service.config.pool.idle_timeout;
         !most.is_zero() && rested >= most
     }
 
     fn is_aged(&self, link: &Link, now: Instant) -> bool {
-        let most = self.service.pool.max_age;
+        let most = self.service.config.pool.max_age;
         !most.is_zero() && now.saturating_duration_since(link.made) >= most
     }
 
@@ -255,12 +258,14 @@ impl Drop for Slot {
 }
 
 impl Home for Slot {
-    fn done(&self, link: Option<Box<Link>>, end: End) {
+    fn done(&self, link: Option<Box<Link>>, status: StatusCode, end: End) {
         let counters = self.instance.counters(self.worker);
         counters.over.fetch_add(1, Relaxed);
         if end == End::Broken {
             counters.failed.fetch_add(1, Relaxed);
         }
+        let service = &self.service;
+        outlier::ended(service, &self.instance, self.worker, (Verdict::of_status(status), end));
         match link {
             Some(link) => self.keep(link),
             None => self.closed(),

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use http::Response;
 use http::header::{HOST, RETRY_AFTER};
 use http::request::Parts;
-use http::{Response, StatusCode};
 
 use super::local::{Local, Tried, Unpicked, Wish};
 use super::picked::Picked;
@@ -70,7 +70,7 @@ pub async fn send(
                 exchange.answerer = Some(Rc::clone(&slot.name));
                 exchange.stopped = !uploaded && !bodiless;
                 local.service.attempted(local.worker, Attempt::Ok);
-                picked.tell(of_status(response.status()), clock::now());
+                picked.tell(Verdict::of_status(response.status()), clock::now());
                 return Ok(response);
             }
             Err(error) => error,
@@ -138,15 +138,6 @@ async fn attempt(
     let home: Rc<dyn Home> = slot;
     let body = outbound::body(link, &answered, call.idle_timeout, home);
     Ok((Response::from_parts(answered.head.parts, body), answered.uploaded))
-}
-
-/// 501 says that the method is not known, which is the client's doing.
-fn of_status(status: StatusCode) -> Verdict {
-    if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
-        Verdict::Failed
-    } else {
-        Verdict::Good
-    }
 }
 
 /// Time is over: that is what the client is told, unless it was its own fault.

@@ -11,6 +11,7 @@ use super::breaker::{self, Breaker};
 use super::budget::Budget;
 use super::health::{self, Checked};
 use super::instance::Instance;
+use super::outlier::{self, Ejections};
 use super::picked;
 use super::standing::Reasons;
 use crate::config::model::{BreakerScope, Endpoint, HostPort, ServiceConfig};
@@ -28,6 +29,8 @@ pub struct Service {
     pub breaker: Option<Breaker>,
     /// How many requests may be sent again; none is any number.
     pub budget: Option<Budget>,
+    /// How many are left out because they failed.
+    pub ejections: Ejections,
     /// Told when what [`Service::settle`] looks at has changed.
     pub stirred: Notify,
     /// Told when there may be other instances.
@@ -104,6 +107,7 @@ impl Service {
         Self {
             breaker: breaker.map(|breaker| Breaker::new(breaker, workers)),
             budget: config.retry_budget.map(|budget| Budget::new(budget, workers)),
+            ejections: Ejections::default(),
             stirred: Notify::new(),
             renewed: Notify::new(),
             checks: health::Tally::default(),
@@ -146,10 +150,12 @@ impl Service {
         }
         let left: Vec<_> = known.into_values().cloned().collect();
         for instance in &left {
-            instance.gone.store(true, Ordering::Relaxed);
+            instance.gone.store(true, Ordering::SeqCst);
+            outlier::forget(self, instance);
         }
         let unfinished = leaving.into_values().filter(|left| left.in_flight() > 0);
         let leaving = unfinished.chain(&left).cloned().collect();
+        self.ejections.allow(self.config.outlier.as_ref(), instances.len());
         let change = Change { came, left };
         // The workers need not look when only the source is another.
         let concerns_workers = reweighted || !change.came.is_empty() || !change.left.is_empty();
@@ -185,9 +191,9 @@ impl Service {
 
     /// Does what is due by now; when to look again, unless it is stirred before.
     pub fn settle(&self, now: Instant) -> Option<Instant> {
-        let mut next: Option<Instant> = None;
-        let mut changed = false;
-        for instance in &self.set().instances {
+        let set = self.set();
+        let (mut changed, mut next) = outlier::settle(self, &set.instances, now);
+        for instance in &set.instances {
             let Some(breaker) = &instance.breaker else { continue };
             let (moved, due) = breaker.settle(now);
             if let Some(moved) = moved {
@@ -299,6 +305,8 @@ pub struct InstanceSnapshot {
     pub breaker: Option<breaker::State>,
     /// Its last check, if there was one.
     pub checked: Option<Checked>,
-    /// Until when it is taken out by hand.
+    /// Until when it is taken out by hand; none is not, or for good.
     pub drained_until: Option<SystemTime>,
+    /// Until when it is left out because it failed.
+    pub ejected_until: Option<SystemTime>,
 }

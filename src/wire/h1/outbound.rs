@@ -187,8 +187,8 @@ fn poll_head(
 
 /// Where a connection goes when its exchange is over.
 pub trait Home {
-    /// The exchange is over. The link comes along when it can be used again.
-    fn done(&self, link: Option<Box<Link>>, end: End);
+    /// The exchange is over, whose answer had this status. The link comes along when it can be used again.
+    fn done(&self, link: Option<Box<Link>>, status: StatusCode, end: End);
 }
 
 /// How an answer's body ended.
@@ -210,6 +210,7 @@ pub struct ResponseBody {
     silence: Duration,
     waiting: bool,
     reusable: bool,
+    status: StatusCode,
     home: Option<Rc<dyn Home>>,
 }
 
@@ -232,6 +233,7 @@ pub fn body(link: Box<Link>, answered: &Answered, silence: Duration, home: Rc<dy
         silence,
         waiting: false,
         reusable,
+        status: head.parts.status,
         home: Some(home),
     };
     if body.decoder.is_done() {
@@ -327,7 +329,7 @@ impl ResponseBody {
             // Bytes after the end of an answer belong to nothing that was asked.
             end == End::Complete && self.reusable && link.read.is_empty() && !link.ended
         });
-        home.done(link, end);
+        home.done(link, self.status, end);
     }
 }
 

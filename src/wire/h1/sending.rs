@@ -120,7 +120,7 @@ mod tests {
     struct Nowhere;
 
     impl Home for Nowhere {
-        fn done(&self, _: Option<Box<Link>>, _: End) {}
+        fn done(&self, _: Option<Box<Link>>, _: http::StatusCode, _: End) {}
     }
 
     #[tokio::test]

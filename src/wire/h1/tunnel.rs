@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderMap, Version};
+use http::{HeaderMap, StatusCode, Version};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -75,7 +75,8 @@ impl Drop for Switched {
         if !self.ended {
             self.link.reset();
         }
-        self.home.done(None, if self.ended { End::Complete } else { End::Abandoned });
+        let end = if self.ended { End::Complete } else { End::Abandoned };
+        self.home.done(None, StatusCode::SWITCHING_PROTOCOLS, end);
     }
 }
 
