@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::Service;
 use super::balance::{self, Balancer, Turn};
 use super::breaker::{Pass, Shut};
+use super::load::Load;
 use super::picked::{Picked, Whole};
 use super::pool::Slot;
 use super::rotation::Rotation;
@@ -21,6 +22,8 @@ pub struct Local {
     /// Whose view it is.
     pub worker: usize,
     kept: Rc<Cell<usize>>,
+    /// This worker's exchanges with all its instances.
+    busy: Rc<Cell<u32>>,
     view: RefCell<View>,
 }
 
@@ -116,7 +119,7 @@ impl Local {
             balancer: build(&[], 0),
             picks: worker,
         };
-        let local = Self { service, worker, kept, view: RefCell::new(view) };
+        let local = Self { service, worker, kept, busy: Rc::default(), view: RefCell::new(view) };
         local.refresh();
         local
     }
@@ -139,8 +142,9 @@ impl Local {
                 Some(slot) => slot,
                 None => {
                     let service = Arc::clone(&self.service);
+                    let load = Load::new(&service.config, Rc::clone(&self.busy));
                     let kept = Rc::clone(&self.kept);
-                    Rc::new(Slot::new(Arc::clone(instance), service, self.worker, kept))
+                    Rc::new(Slot::new(Arc::clone(instance), service, self.worker, kept, load))
                 }
             })
             .collect();
@@ -165,7 +169,7 @@ impl Local {
             None => None,
         };
         let (slot, own) = self.view.borrow_mut().choose(wish)?;
-        Ok(Picked::new(self, slot, whole, own))
+        Ok(Picked::new(self, slot, whole, own, wish.now))
     }
 
     /// Lets go of kept connections that are dead or too old.
@@ -194,7 +198,7 @@ impl View {
                 let id = self.turns[at].instance.id;
                 !wish.tried.holds(id) && !passed.holds(id)
             };
-            let turn = Turn { among: &self.turns, usable: &usable, hash: wish.hash };
+            let turn = Turn { among: &self.turns, usable: &usable, hash: wish.hash, now: wish.now };
             let at = if wish.tried.is_empty() && shut.is_none() {
                 self.balancer.pick(&turn)
             } else {

@@ -6,6 +6,7 @@ pub mod budget;
 pub mod connect;
 pub mod health;
 pub mod instance;
+pub mod load;
 pub mod local;
 pub mod outlier;
 pub mod picked;

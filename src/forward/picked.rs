@@ -17,6 +17,8 @@ use super::verdict::Verdict;
 pub struct Picked<'a> {
     /// Where.
     pub slot: Rc<Slot>,
+    /// When it was chosen.
+    since: Instant,
     local: &'a Local,
     /// Of the service's breaker.
     whole: Option<Whole<'a>>,
@@ -55,14 +57,15 @@ impl Drop for Whole<'_> {
 }
 
 impl<'a> Picked<'a> {
-    /// For one attempt.
+    /// For one attempt that begins now.
     pub(super) fn new(
         local: &'a Local,
         slot: Rc<Slot>,
         whole: Option<Whole<'a>>,
         own: Option<Pass>,
+        now: Instant,
     ) -> Self {
-        Self { slot, local, whole, own }
+        Self { slot, since: now, local, whole, own }
     }
 
     /// What the attempt says of its instance.
@@ -70,6 +73,7 @@ impl<'a> Picked<'a> {
         if verdict == Verdict::Failed {
             self.slot.instance.counters(self.local.worker).failed.fetch_add(1, Relaxed);
         }
+        self.slot.load.told(verdict, now.saturating_duration_since(self.since), now);
         if let Some(whole) = &mut self.whole {
             whole.tell(verdict, now);
         }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::connect::connect;
 use super::instance::Instance;
+use super::load::Load;
 use super::outlier;
 use super::service::Service;
 use super::verdict::Verdict;
@@ -31,6 +32,8 @@ pub struct Slot {
     pub instance: Arc<Instance>,
     /// The service and the instance, for the log.
     pub name: Rc<str>,
+    /// What this worker knows of how busy it is.
+    pub load: Load,
     service: Arc<Service>,
     worker: usize,
     idle: RefCell<Vec<Idle>>,
@@ -73,11 +76,13 @@ impl Slot {
         service: Arc<Service>,
         worker: usize,
         kept: Rc<Cell<usize>>,
+        load: Load,
     ) -> Self {
         let name = format!("{} {}", service.config.name, instance.place);
         Self {
             instance,
             name: name.into(),
+            load,
             service,
             worker,
             idle: RefCell::default(),
@@ -261,6 +266,7 @@ impl Home for Slot {
     fn done(&self, link: Option<Box<Link>>, status: StatusCode, end: End) {
         let counters = self.instance.counters(self.worker);
         counters.over.fetch_add(1, Relaxed);
+        self.load.end();
         if end == End::Broken {
             counters.failed.fetch_add(1, Relaxed);
         }
@@ -284,6 +290,7 @@ pub struct Lease {
 impl Lease {
     fn new(slot: &Rc<Slot>) -> Self {
         slot.instance.counters(slot.worker).begun.fetch_add(1, Relaxed);
+        slot.load.begin();
         Self { slot: Rc::clone(slot), link: None, over: false }
     }
 
@@ -310,6 +317,7 @@ impl Drop for Lease {
             return;
         }
         self.slot.instance.counters(self.slot.worker).over.fetch_add(1, Relaxed);
+        self.slot.load.end();
         if self.link.take().is_some() {
             self.slot.closed();
         }

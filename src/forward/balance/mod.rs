@@ -3,11 +3,14 @@
 //! To add a balancer: write its file, add its line to `KINDS`.
 
 mod draw;
+mod least_request;
+mod peak_ewma;
 mod random;
 mod round_robin;
 
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use super::pool::Slot;
 use crate::config::kind::{Kind, KindInfo};
@@ -32,6 +35,8 @@ pub struct Turn<'a> {
     pub usable: &'a dyn Fn(usize) -> bool,
     /// Of the request's key, where the service has one.
     pub hash: Option<u64>,
+    /// Now.
+    pub now: Instant,
 }
 
 /// Builds a balancer over instances. `start` differs between workers and grows with every pick, so that a change of the
@@ -47,16 +52,34 @@ pub const KINDS: &[Kind<Build>] = &[
         build: round_robin::build,
     },
     Kind { name: "random", about: "by chance, weighted", keys: &[], build: random::build },
+    Kind {
+        name: "least_request",
+        about: "the less busy of two drawn by weight",
+        keys: &[],
+        build: least_request::build,
+    },
+    Kind {
+        name: peak_ewma::NAME,
+        about: "the one of two drawn by weight that will have answered sooner",
+        keys: &[],
+        build: peak_ewma::build,
+    },
 ];
 
 /// What a configuration must know of them.
-pub const INFOS: &[KindInfo] = &[KINDS[0].info(), KINDS[1].info()];
+pub const INFOS: &[KindInfo] =
+    &[KINDS[0].info(), KINDS[1].info(), KINDS[2].info(), KINDS[3].info()];
 
 /// The build function of a balancer that the config named.
 pub fn named(name: &str) -> Build {
     let found = KINDS.iter().find(|kind| kind.name == name);
     // The config was checked against the same table.
     found.map_or(KINDS[0].build, |kind| kind.build)
+}
+
+/// Whether a balancer must be told how long answers take.
+pub fn goes_by_latency(name: &str) -> bool {
+    name == peak_ewma::NAME
 }
 
 /// In the order of the instances.

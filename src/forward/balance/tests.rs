@@ -1,4 +1,55 @@
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
 use super::{Balancer, Turn};
+use crate::config::model::{Endpoint, HostPort, Scheme, ServiceConfig};
+use crate::forward::Service;
+use crate::forward::instance::Instance;
+use crate::forward::load::Load;
+use crate::forward::pool::Slot;
+
+/// Instances that take turns, as one of two workers sees them.
+pub(super) struct Among {
+    pub(super) slots: Vec<Rc<Slot>>,
+    pub(super) now: Instant,
+}
+
+impl Among {
+    pub(super) fn of(balance: &str, weights: &[u32]) -> Self {
+        let config = ServiceConfig { balance: balance.to_owned(), ..ServiceConfig::default() };
+        let service = Arc::new(Service::new(Arc::new(config), 2));
+        let (kept, everywhere) = (Rc::default(), Rc::default());
+        let slot = |(at, weight): (usize, &u32)| {
+            let address = HostPort { host: format!("10.0.{}.{}", at / 250, at % 250), port: 80 };
+            let endpoint = Endpoint { scheme: Scheme::Http, address, weight: *weight, zone: None };
+            let instance = Arc::new(Instance::new(endpoint, &service.config, 2));
+            let load = Load::new(&service.config, Rc::clone(&everywhere));
+            Rc::new(Slot::new(instance, Arc::clone(&service), 0, Rc::clone(&kept), load))
+        };
+        Self { slots: weights.iter().enumerate().map(slot).collect(), now: Instant::now() }
+    }
+
+    pub(super) fn turn<'a>(
+        &'a self,
+        usable: &'a dyn Fn(usize) -> bool,
+        hash: Option<u64>,
+    ) -> Turn<'a> {
+        Turn { among: &self.slots, usable, hash, now: self.now }
+    }
+
+    pub(super) fn pick(&self, balancer: &mut dyn Balancer) -> Option<usize> {
+        balancer.pick(&self.turn(&|_| true, None))
+    }
+
+    pub(super) fn other(
+        &self,
+        balancer: &mut dyn Balancer,
+        usable: &dyn Fn(usize) -> bool,
+    ) -> Option<usize> {
+        balancer.other(&self.turn(usable, None))
+    }
+}
 
 /// A pick, or another one after it, that goes by nothing but what is usable.
 pub(super) fn take(
@@ -6,7 +57,7 @@ pub(super) fn take(
     again: bool,
     usable: &dyn Fn(usize) -> bool,
 ) -> Option<usize> {
-    let turn = Turn { among: &[], usable, hash: None };
+    let turn = Turn { among: &[], usable, hash: None, now: Instant::now() };
     if again { balancer.other(&turn) } else { balancer.pick(&turn) }
 }
 
