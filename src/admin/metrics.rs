@@ -14,11 +14,12 @@ use super::services::{STATES, instance_state};
 use crate::assemble::World;
 use crate::config::model::Found;
 use crate::exchange::RetryReason;
+use crate::forward::outlier::Cause;
 use crate::forward::service::{Snapshot, Source};
 use crate::gateway::Table;
 use crate::observe::metric::{
-    ATTEMPTS, BUILD_INFO, CHECKS, CONNECTIONS, DURATION, IN_FLIGHT, INSTANCES, RATE_LIMIT_KEYS,
-    RATE_LIMIT_OVERFLOW, REFUSALS, REGISTRY_AGE, REGISTRY_UP, REQUESTS, RETRIES,
+    ATTEMPTS, BUILD_INFO, CHECKS, CONNECTIONS, DURATION, EJECTIONS, IN_FLIGHT, INSTANCES, PANIC,
+    RATE_LIMIT_KEYS, RATE_LIMIT_OVERFLOW, REFUSALS, REGISTRY_AGE, REGISTRY_UP, REQUESTS, RETRIES,
     UPSTREAM_CONNECTIONS,
 };
 use crate::observe::{self, CONTENT_TYPE, Page, RouteNumbers, Totals};
@@ -179,6 +180,16 @@ fn services(page: &mut Page, world: &World, table: &Table) {
         }
     }
     checks(page, table, &snapshots);
+    let mut family = page.family(&PANIC);
+    for (service, snapshot) in &snapshots {
+        family.sample(&[("service", *service)], u8::from(snapshot.panic));
+    }
+    let mut family = page.family(&EJECTIONS);
+    for (service, snapshot) in &snapshots {
+        for (cause, count) in Cause::ALL.iter().zip(snapshot.ejections) {
+            family.sample(&[("service", *service), ("reason", cause.label())], count);
+        }
+    }
     ages(page, world, table, &snapshots);
 }
 

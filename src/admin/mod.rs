@@ -2,6 +2,7 @@
 
 mod answer;
 mod config;
+mod drain;
 mod gate;
 mod health;
 mod metrics;
@@ -48,7 +49,7 @@ pub fn router(world: Arc<World>, token: Option<Secret>) -> Router {
         .route("/routes", get(routes::all))
         .route("/routes/{*name}", get(routes::one))
         .route("/services", get(services::all))
-        .route("/services/{*name}", get(services::one))
+        .route("/services/{*name}", get(services::one).post(drain::change))
         .route("/registries", get(registries::all))
         .route("/config", get(config::effective))
         .fallback(answer::no_such_address)

@@ -65,6 +65,7 @@ fn shown(config: &ServiceConfig, registry: Option<&str>, snapshot: &Snapshot) ->
         "registry": registry,
         "balance": config.balance,
         "state": state(snapshot),
+        "panic": snapshot.panic,
         "source": source,
         "stale_since": stale_since,
         "last_error": last_error,
@@ -76,13 +77,14 @@ fn shown(config: &ServiceConfig, registry: Option<&str>, snapshot: &Snapshot) ->
     })
 }
 
-/// `empty` without an instance to send to, `degraded` on a set that may be out of date, else `ok`. An instance that
-/// left the set and finishes what it has is missed by nobody.
+/// `empty` without an instance to send to, `degraded` in panic or on a set that may be out of date, else `ok`. An
+/// instance that left the set and finishes what it has is missed by nobody.
 fn state(snapshot: &Snapshot) -> &'static str {
-    if snapshot.instances.iter().all(|instance| instance.leaving) {
+    let mut instances = snapshot.instances.iter();
+    if instances.all(|instance| instance.leaving || instance.reasons.has(Reason::Drained)) {
         return "empty";
     }
-    if snapshot.instances.iter().any(|instance| instance.held) {
+    if snapshot.panic || snapshot.instances.iter().any(|instance| instance.held) {
         return "degraded";
     }
     match snapshot.source {
@@ -91,7 +93,7 @@ fn state(snapshot: &Snapshot) -> &'static str {
     }
 }
 
-fn instance(config: &ServiceConfig, instance: &InstanceSnapshot) -> Value {
+pub(super) fn instance(config: &ServiceConfig, instance: &InstanceSnapshot) -> Value {
     json!({
         "address": instance.endpoint.address.to_string(),
         "scheme": instance.endpoint.scheme.as_str(),
@@ -190,6 +192,8 @@ mod tests {
     fn snapshot(source: Source, instances: Vec<InstanceSnapshot>) -> Snapshot {
         Snapshot {
             source,
+            panic: false,
+            ejections: [0, 0],
             instances,
             attempts: vec![("ok", 8), ("connect", 2)],
             checks: Tally::default().counts(),
@@ -210,6 +214,7 @@ mod tests {
                 "registry": "consul",
                 "balance": "round_robin",
                 "state": "degraded",
+                "panic": false,
                 "source": "stale",
                 "stale_since": "1970-01-01T00:00:01.000Z",
                 "last_error": "connection refused",

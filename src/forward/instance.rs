@@ -11,6 +11,7 @@ use super::breaker::Breaker;
 use super::health;
 use super::outlier;
 use super::service::InstanceSnapshot;
+use super::slow_start;
 use super::standing::{Reason, Standing};
 use crate::config::model::{BreakerScope, Endpoint, HostPort, Scheme, ServiceConfig};
 
@@ -40,6 +41,8 @@ pub struct Instance {
     pub breaker: Option<Breaker>,
     /// What its checks said.
     pub checks: health::Record,
+    /// Where its slow start stands.
+    pub ramp: slow_start::Ramp,
     /// What ejection goes by.
     pub record: outlier::Record,
     /// Open connections of all workers.
@@ -89,6 +92,7 @@ impl Instance {
             standing,
             breaker: breaker.map(|breaker| Breaker::new(breaker, workers)),
             checks: health::Record::default(),
+            ramp: slow_start::Ramp::default(),
             record: outlier::Record::new(service.outlier.as_ref(), workers),
             open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),

@@ -1,18 +1,30 @@
 //! One worker's view of a service: its instances with this worker's connections, and whose turn it is.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Service;
 use super::balance::{self, Balancer, Turn};
 use super::breaker::{Pass, Shut};
+use super::instance::Instance;
 use super::load::Load;
 use super::picked::{Picked, Whole};
 use super::pool::Slot;
 use super::rotation::Rotation;
+use super::slow_start::WHOLE;
+use super::standing::Reason;
+use crate::wire::clock;
+
+/// Of so many instances it costs next to nothing to go through all each time one is taken out or comes back.
+const FEW: u32 = 256;
+/// Of more it takes about a twentieth of this.
+const REST_PER_INSTANCE: Duration = Duration::from_micros(1);
 
 /// A service as one worker sees it.
 #[derive(Debug)]
@@ -30,6 +42,13 @@ pub struct Local {
 #[derive(Debug)]
 struct View {
     version: u64,
+    updates: u64,
+    /// What speaks against instances is not gone through again before.
+    rests_until: Instant,
+    panic: bool,
+    /// Some start slowly, and others can take what they do not get.
+    uneven: bool,
+    slow_start: Duration,
     /// Every instance of the set.
     slots: Vec<Rc<Slot>>,
     /// Those that take turns now.
@@ -113,6 +132,11 @@ impl Local {
         let build = balance::named(&service.config.balance);
         let view = View {
             version: u64::MAX,
+            updates: u64::MAX,
+            rests_until: clock::now(),
+            panic: false,
+            uneven: false,
+            slow_start: service.config.slow_start,
             slots: Vec::new(),
             turns: Vec::new(),
             probing: Vec::new(),
@@ -127,48 +151,35 @@ impl Local {
     /// Takes over the newest set and what speaks against its instances, if anything changed. Instances that stay keep
     /// their connections.
     pub fn refresh(&self) {
-        let version = self.service.version();
+        self.look(clock::now());
+    }
+
+    /// The same, unless only what speaks against some of many instances has changed since a moment ago: what a pick
+    /// chooses is looked at anyway.
+    fn look(&self, now: Instant) {
         let view = &mut *self.view.borrow_mut();
-        if view.version == version {
-            return;
+        let news = view.version != self.service.version();
+        if news && (now >= view.rests_until || view.updates != self.service.updates()) {
+            view.renew(self, now);
         }
-        let set = self.service.set();
-        let mut known: HashMap<u64, Rc<Slot>> =
-            view.slots.drain(..).map(|slot| (slot.instance.id, slot)).collect();
-        view.slots = set
-            .instances
-            .iter()
-            .map(|instance| match known.remove(&instance.id) {
-                Some(slot) => slot,
-                None => {
-                    let service = Arc::clone(&self.service);
-                    let load = Load::new(&service.config, Rc::clone(&self.busy));
-                    let kept = Rc::clone(&self.kept);
-                    Rc::new(Slot::new(Arc::clone(instance), service, self.worker, kept, load))
-                }
-            })
-            .collect();
-        for slot in known.values() {
-            slot.sweep(Instant::now());
-        }
-        let config = &self.service.config;
-        let rotation = Rotation::of(&view.slots, config);
-        let slots = |at: &[usize]| at.iter().map(|at| Rc::clone(&view.slots[*at])).collect();
-        view.turns = slots(&rotation.turns);
-        view.probing = slots(&rotation.probing);
-        view.balancer = balance::named(&config.balance)(&view.turns, view.picks);
-        view.version = version;
     }
 
     /// The instance for the next attempt. The newest set counts even before the worker was told of it: what is shown to
     /// have left gets no request any more.
     pub fn pick(&self, wish: &Wish<'_>) -> Result<Picked<'_>, Unpicked> {
-        self.refresh();
+        self.look(wish.now);
         let whole = match &self.service.breaker {
             Some(breaker) => Some(Whole::new(self, breaker, breaker.admit(wish.now)?)),
             None => None,
         };
-        let (slot, own) = self.view.borrow_mut().choose(wish)?;
+        let view = &mut *self.view.borrow_mut();
+        let (slot, own) = match view.choose(wish) {
+            Err(_) if view.version != self.service.version() => {
+                view.renew(self, wish.now);
+                view.choose(wish)?
+            }
+            chosen => chosen?,
+        };
         Ok(Picked::new(self, slot, whole, own, wish.now))
     }
 
@@ -183,6 +194,41 @@ impl Local {
 type Chosen = (Rc<Slot>, Option<Pass>);
 
 impl View {
+    /// Takes over the set, if there is a new one, and who of it takes turns.
+    fn renew(&mut self, local: &Local, now: Instant) {
+        let service = &local.service;
+        self.version = service.version();
+        let updates = service.updates();
+        if self.updates != updates {
+            self.updates = updates;
+            self.take_over(local, now);
+        }
+        let rotation = Rotation::of(&self.slots, &service.config);
+        let slots = |at: &[usize]| at.iter().map(|at| Rc::clone(&self.slots[*at])).collect();
+        (self.turns, self.probing) = (slots(&rotation.turns), slots(&rotation.probing));
+        (self.panic, self.uneven) = (rotation.panic, rotation.uneven);
+        self.balancer = balance::named(&service.config.balance)(&self.turns, self.picks);
+        let count = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let rest = if count > FEW { REST_PER_INSTANCE * count } else { Duration::ZERO };
+        self.rests_until = now + rest;
+    }
+
+    fn take_over(&mut self, local: &Local, now: Instant) {
+        let mut known: HashMap<u64, Rc<Slot>> =
+            self.slots.drain(..).map(|slot| (slot.instance.id, slot)).collect();
+        let slot = |instance: &Arc<Instance>| {
+            known.remove(&instance.id).unwrap_or_else(|| {
+                let (service, kept) = (Arc::clone(&local.service), Rc::clone(&local.kept));
+                let load = Load::new(&service.config, Rc::clone(&local.busy));
+                Rc::new(Slot::new(Arc::clone(instance), service, local.worker, kept, load))
+            })
+        };
+        self.slots = local.service.set().instances.iter().map(slot).collect();
+        for slot in known.values() {
+            slot.sweep(now);
+        }
+    }
+
     fn choose(&mut self, wish: &Wish<'_>) -> Result<Chosen, Unpicked> {
         if let Some(chosen) = self.probe(wish) {
             return Ok(chosen);
@@ -195,12 +241,19 @@ impl View {
         let mut shut = None;
         loop {
             let usable = |at: usize| {
-                let id = self.turns[at].instance.id;
-                !wish.tried.holds(id) && !passed.holds(id)
+                let instance = &self.turns[at].instance;
+                // As it is now: since this view was made it may have been taken out.
+                let usable = instance.standing.reasons().is_usable(self.panic);
+                usable && !wish.tried.holds(instance.id) && !passed.holds(instance.id)
             };
             let turn = Turn { among: &self.turns, usable: &usable, hash: wish.hash, now: wish.now };
             let at = if wish.tried.is_empty() && shut.is_none() {
-                self.balancer.pick(&turn)
+                let (balancer, lasts) = (&mut *self.balancer, self.slow_start);
+                let at = balancer.pick(&turn);
+                at.map(|at| match self.uneven {
+                    true => ease(balancer, at, &turn, (lasts, wish.now)),
+                    false => at,
+                })
             } else {
                 self.balancer.other(&turn)
             };
@@ -239,6 +292,22 @@ impl View {
             None => Unpicked::NoInstance,
         }
     }
+}
+
+/// Another instance in place of one that starts slowly, as often as that does not get its whole share yet.
+fn ease(
+    balancer: &mut dyn Balancer,
+    at: usize,
+    turn: &Turn<'_>,
+    (lasts, now): (Duration, Instant),
+) -> usize {
+    let starts_slowly = |at: usize| turn.among[at].instance.standing.has(Reason::Ramping);
+    let share = || turn.among[at].instance.ramp.share(lasts, now);
+    if !starts_slowly(at) || fastrand::u32(..WHOLE) < share() {
+        return at;
+    }
+    let usable = |at: usize| (turn.usable)(at) && !starts_slowly(at);
+    balancer.pick(&Turn { usable: &usable, ..*turn }).unwrap_or(at)
 }
 
 /// The one that may let something through first.

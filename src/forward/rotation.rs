@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::pool::Slot;
-use super::standing::Reason;
+use super::standing::{Reason, panics};
 use crate::config::model::ServiceConfig;
 
 /// Indices into a worker's slots, as they stood when it was made.
@@ -13,20 +13,27 @@ pub(super) struct Rotation {
     pub(super) turns: Vec<usize>,
     /// Those whose breaker lets a few through to see.
     pub(super) probing: Vec<usize>,
+    /// So few are usable that all are used.
+    pub(super) panic: bool,
+    /// Some of those that take turns start slowly, and others can take what they do not get.
+    pub(super) uneven: bool,
 }
 
 impl Rotation {
     /// Of these slots.
-    pub(super) fn of(slots: &[Rc<Slot>], _config: &ServiceConfig) -> Self {
-        let mut rotation = Self::default();
-        for (at, slot) in slots.iter().enumerate() {
-            let reasons = slot.instance.standing.reasons();
-            if reasons.is_usable() {
+    pub(super) fn of(slots: &[Rc<Slot>], config: &ServiceConfig) -> Self {
+        let reasons = || slots.iter().map(|slot| slot.instance.standing.reasons());
+        let mut rotation = Self { panic: panics(reasons(), config.panic), ..Self::default() };
+        let mut ramping = 0;
+        for (at, reasons) in reasons().enumerate() {
+            if reasons.is_usable(rotation.panic) {
                 rotation.turns.push(at);
-            } else if reasons.has(Reason::HalfOpen) && !reasons.has(Reason::Drained) {
+                ramping += usize::from(reasons.has(Reason::Ramping));
+            } else if reasons.is_probing(rotation.panic) {
                 rotation.probing.push(at);
             }
         }
+        rotation.uneven = (1..rotation.turns.len()).contains(&ramping);
         rotation
     }
 }

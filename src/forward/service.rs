@@ -1,7 +1,7 @@
 //! A named set of instances and its policies, shared by all workers.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
@@ -9,12 +9,14 @@ use tokio::sync::Notify;
 
 use super::breaker::{self, Breaker};
 use super::budget::Budget;
+use super::drain;
 use super::health::{self, Checked};
 use super::instance::Instance;
 use super::outlier::{self, Ejections};
 use super::picked;
-use super::standing::Reasons;
-use crate::config::model::{BreakerScope, Endpoint, HostPort, ServiceConfig};
+use super::slow_start;
+use super::standing::{Reasons, panics};
+use crate::config::model::{BreakerScope, Endpoint, HostPort, ServiceConfig, Share};
 
 /// A service, shared by all workers.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Service {
     workers: usize,
     set: RwLock<Arc<Set>>,
     version: AtomicU64,
+    updates: AtomicU64,
+    panicking: AtomicBool,
     attempts: Box<[Attempts]>,
     /// One for all instances.
     pub breaker: Option<Breaker>,
@@ -48,6 +52,12 @@ pub struct Set {
     leaving: Vec<Arc<Instance>>,
     /// Where they come from.
     pub source: Source,
+}
+
+impl Set {
+    fn panics(&self, share: Share) -> bool {
+        panics(self.instances.iter().map(|instance| instance.standing.reasons()), share)
+    }
 }
 
 /// What an update changed.
@@ -115,6 +125,8 @@ impl Service {
             workers,
             set: RwLock::new(Arc::new(set)),
             version: AtomicU64::new(0),
+            updates: AtomicU64::new(0),
+            panicking: AtomicBool::new(false),
             attempts: (0..workers).map(|_| Attempts::default()).collect(),
         }
     }
@@ -156,6 +168,9 @@ impl Service {
         let unfinished = leaving.into_values().filter(|left| left.in_flight() > 0);
         let leaving = unfinished.chain(&left).cloned().collect();
         self.ejections.allow(self.config.outlier.as_ref(), instances.len());
+        if !before.instances.is_empty() {
+            came.iter().for_each(|instance| instance.ramp.join());
+        }
         let change = Change { came, left };
         // The workers need not look when only the source is another.
         let concerns_workers = reweighted || !change.came.is_empty() || !change.left.is_empty();
@@ -163,6 +178,7 @@ impl Service {
         let mut current = self.set.write().unwrap_or_else(PoisonError::into_inner);
         // Under the lock: who has seen the new set may rely on every worker's next pick seeing it too.
         if concerns_workers {
+            self.updates.fetch_add(1, Ordering::Release);
             self.version.fetch_add(1, Ordering::Release);
         }
         *current = set;
@@ -177,7 +193,12 @@ impl Service {
         Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Grows with every update.
+    /// Grows with every update that concerns the workers.
+    pub fn updates(&self) -> u64 {
+        self.updates.load(Ordering::Acquire)
+    }
+
+    /// Grows with every update, and whenever what speaks for or against an instance changes.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
@@ -192,7 +213,11 @@ impl Service {
     /// Does what is due by now; when to look again, unless it is stirred before.
     pub fn settle(&self, now: Instant) -> Option<Instant> {
         let set = self.set();
-        let (mut changed, mut next) = outlier::settle(self, &set.instances, now);
+        let (drains, drained) = drain::settle(self, &set.instances, now);
+        let (ejections, ejected) = outlier::settle(self, &set.instances, now);
+        let (ramps, ramped) = slow_start::settle(self, &set.instances, now);
+        let mut changed = drains || ejections || ramps;
+        let mut next = [drained, ejected, ramped].into_iter().flatten().min();
         for instance in &set.instances {
             let Some(breaker) = &instance.breaker else { continue };
             let (moved, due) = breaker.settle(now);
@@ -202,10 +227,27 @@ impl Service {
             }
             next = next.into_iter().chain(due).min();
         }
+        self.note_panic(&set);
         if changed {
             self.version.fetch_add(1, Ordering::Release);
         }
         next
+    }
+
+    /// Says when so few instances are usable that all are used, and when that is over.
+    fn note_panic(&self, set: &Set) {
+        let panic = set.panics(self.config.panic);
+        if self.panicking.swap(panic, Ordering::Relaxed) == panic {
+            return;
+        }
+        let (service, instances) = (&self.config.name, set.instances.len());
+        let well = set.instances.iter().filter(|one| one.standing.reasons().is_usable(false));
+        let usable = well.count();
+        if panic {
+            tracing::warn!(%service, usable, instances, "panic: so few are usable that all are used");
+        } else {
+            tracing::info!(%service, usable, instances, "panic is over");
+        }
     }
 
     /// Counts an attempt.
@@ -225,6 +267,8 @@ impl Service {
         };
         Snapshot {
             source: set.source.clone(),
+            panic: set.panics(self.config.panic),
+            ejections: self.ejections.counts(),
             instances: set
                 .instances
                 .iter()
@@ -242,6 +286,10 @@ impl Service {
 pub struct Snapshot {
     /// Where the set of instances comes from.
     pub source: Source,
+    /// So few instances are usable that all are used.
+    pub panic: bool,
+    /// So far, in the order of [`outlier::Cause::ALL`].
+    pub ejections: [u64; outlier::Cause::ALL.len()],
     /// In the order of their addresses.
     pub instances: Vec<InstanceSnapshot>,
     /// Attempts by result: `ok`, `connect`, `reset`, `timeout`, `malformed`, `client_gone`.

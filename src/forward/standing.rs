@@ -1,7 +1,10 @@
 //! What speaks against an instance: read with every pick, written when something changes.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::config::model::Share;
+use crate::wire::clock;
 
 /// A reason to send an instance nothing, or less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +26,25 @@ pub enum Reason {
     Ramping = 1 << 6,
 }
 
+/// What health and ejection say.
+const UNWELL: u8 = Reason::Unchecked as u8 | Reason::Down as u8 | Reason::Ejected as u8;
+
+/// Whether so few of a set's instances are usable, by health and ejection, that all are used. Those that somebody took
+/// out by hand are not missed.
+pub fn panics(instances: impl Iterator<Item = Reasons>, share: Share) -> bool {
+    let there = instances.filter(|reasons| !reasons.has(Reason::Drained));
+    let (well, all) = there
+        .fold((0, 0), |(well, all), reasons| (well + u64::from(reasons.0 & UNWELL == 0), all + 1));
+    well * 10_000 < all * u64::from(share.hundredths())
+}
+
 /// What speaks against one instance. Shared by all workers; on the path one relaxed load.
 #[derive(Debug, Default)]
 pub struct Standing {
     reasons: AtomicU8,
-    /// Milliseconds since the Unix epoch; 0 is none.
+    /// When a drain by hand ends, as [`clock::nanos`] counts; 0 is never.
+    drain_ends: AtomicU64,
+    /// The same in milliseconds since the Unix epoch, to be shown.
     drained_until: AtomicU64,
 }
 
@@ -46,22 +63,20 @@ impl Reasons {
         self.0 == 0
     }
 
-    /// Whether it may be sent requests at its turn.
-    pub fn is_usable(self) -> bool {
-        const AGAINST: u8 = Reason::Unchecked as u8
-            | Reason::Down as u8
-            | Reason::Ejected as u8
-            | Reason::Drained as u8
-            | Reason::Open as u8
-            | Reason::HalfOpen as u8;
-        self.0 & AGAINST == 0
+    /// Whether it may be sent requests at its turn. In panic health and ejection do not count; an open breaker and a hand
+    /// always do.
+    pub fn is_usable(self, panic: bool) -> bool {
+        let breaker = Reason::Open as u8 | Reason::HalfOpen as u8;
+        self.0 & (Self::against(panic) | breaker) == 0
     }
 
-    /// The same when there are too few usable ones: health and ejection do not count then, an open breaker and a hand
-    /// do.
-    pub fn is_usable_in_panic(self) -> bool {
-        const AGAINST: u8 = Reason::Drained as u8 | Reason::Open as u8 | Reason::HalfOpen as u8;
-        self.0 & AGAINST == 0
+    /// Whether it may be sent a few requests, to see whether its breaker may close.
+    pub fn is_probing(self, panic: bool) -> bool {
+        self.has(Reason::HalfOpen) && self.0 & Self::against(panic) == 0
+    }
+
+    fn against(panic: bool) -> u8 {
+        if panic { Reason::Drained as u8 } else { Reason::Drained as u8 | UNWELL }
     }
 }
 
@@ -87,10 +102,71 @@ impl Standing {
         (before & bit != 0) != on
     }
 
+    /// Somebody takes it out by hand: for so long, or for good. Who calls tells the workers.
+    pub(super) fn drain(&self, lasts: Option<Duration>, now: Instant) {
+        let end = lasts.and_then(|lasts| now.checked_add(lasts)).map_or(0, clock::nanos);
+        let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let shown = lasts.map_or(0, |lasts| today.saturating_add(lasts).as_millis());
+        self.drain_ends.store(end, Relaxed);
+        self.drained_until.store(u64::try_from(shown).unwrap_or(u64::MAX), Relaxed);
+        self.set(Reason::Drained, true);
+    }
+
+    /// When that ends; none is not, or for good.
+    pub(super) fn drain_ends(&self) -> Option<Instant> {
+        let end = self.drain_ends.load(Relaxed);
+        (end != 0 && self.has(Reason::Drained)).then(|| clock::at(end))
+    }
+
     /// Until when it is taken out by hand; none is not, or for good.
     pub fn drained_until(&self) -> Option<SystemTime> {
         let millis = self.drained_until.load(Relaxed);
-        let until = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(millis);
+        let until = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
         (millis != 0 && self.has(Reason::Drained)).then_some(until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(reasons: &[Reason]) -> Reasons {
+        Reasons(reasons.iter().fold(0, |bits, reason| bits | *reason as u8))
+    }
+
+    #[test]
+    fn panic_ignores_health_and_ejection_and_never_a_breaker_or_a_hand() {
+        for unwell in [Reason::Unchecked, Reason::Down, Reason::Ejected] {
+            assert!(!of(&[unwell]).is_usable(false) && of(&[unwell]).is_usable(true));
+            let probed = of(&[unwell, Reason::HalfOpen]);
+            assert!(!probed.is_probing(false) && probed.is_probing(true));
+            assert!(!probed.is_usable(true));
+        }
+        for against in [Reason::Drained, Reason::Open, Reason::HalfOpen] {
+            assert!(!of(&[against]).is_usable(false) && !of(&[against]).is_usable(true));
+        }
+        assert!(!of(&[Reason::Drained, Reason::HalfOpen]).is_probing(true));
+        assert!(of(&[Reason::Ramping]).is_usable(false));
+    }
+
+    #[test]
+    fn panic_begins_below_the_share_of_those_that_nobody_took_out() {
+        let (well, out) = (Reasons::default(), of(&[Reason::Ejected]));
+        let (drained, open) = (of(&[Reason::Drained, Reason::Down]), of(&[Reason::Open]));
+        let of = |reasons: &[Reasons], share| panics(reasons.iter().copied(), share);
+        for (reasons, panic) in [
+            (&[][..], false),
+            (&[well], false),
+            (&[out], true),
+            (&[well, out], false),
+            (&[well, out, out], true),
+            (&[well, out, drained, drained], false),
+            (&[open, open, out], false),
+            (&[drained], false),
+        ] {
+            assert_eq!(of(reasons, Share::HALF), panic, "{reasons:?}");
+        }
+        assert!(!of(&[out], Share::NONE), "it can be switched off");
+        assert!(of(&[well, well, out], Share::WHOLE));
     }
 }

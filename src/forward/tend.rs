@@ -1,7 +1,7 @@
 //! What a service needs beside its requests: what only time changes, and checks. Runs in the control plane.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::health;
 use super::service::Service;
@@ -10,6 +10,9 @@ use super::service::Service;
 pub async fn tend(service: Arc<Service>) {
     tokio::join!(health::watch(Arc::clone(&service)), settle(service));
 }
+
+/// Between two looks at a service, so that thousands of changes one after the other are not thousands of looks.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Does what is due, and waits for what is due next or for news.
 async fn settle(service: Arc<Service>) {
@@ -25,5 +28,6 @@ async fn settle(service: Arc<Service>) {
             }
             None => stirred.await,
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }

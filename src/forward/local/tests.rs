@@ -1,0 +1,144 @@
+//! Who is picked while instances are taken out, come back and start slowly.
+
+use super::*;
+use crate::config::model::{Endpoint, HostPort, Scheme, ServiceConfig};
+use crate::forward::outlier;
+use crate::forward::service::Source;
+use crate::forward::verdict::Verdict;
+
+fn endpoint(at: usize) -> Endpoint {
+    let address = HostPort { host: "127.0.0.1".into(), port: u16::try_from(at).unwrap() + 1 };
+    Endpoint { scheme: Scheme::Http, address, weight: 1, zone: None }
+}
+
+fn local(config: ServiceConfig, instances: usize) -> Local {
+    let service = Arc::new(Service::new(Arc::new(config), 1));
+    service.update(&(0..instances).map(endpoint).collect::<Vec<_>>(), &[], Source::Static);
+    Local::new(service, 0, Rc::default())
+}
+
+/// The place of the picked instance in the set.
+fn pick(local: &Local, now: Instant) -> Result<usize, Unpicked> {
+    let picked = local.pick(&Wish { tried: &Tried::default(), hash: None, now })?;
+    Ok(usize::from(picked.slot.instance.place.port) - 1)
+}
+
+fn eject(local: &Local, at: usize, now: Instant) {
+    let instance = &local.service.set().instances[at];
+    (0..5).for_each(|_| outlier::told(&local.service, instance, 0, (Verdict::Failed, now)));
+    assert!(instance.standing.has(Reason::Ejected), "{at}");
+}
+
+#[test]
+fn what_was_taken_out_is_passed_over_before_the_view_is_made_anew() {
+    const MANY: usize = FEW as usize + 50;
+    let local = local(ServiceConfig::default(), MANY);
+    // No time passes, so that the view stays as it is.
+    let now = local.view.borrow().rests_until - Duration::from_nanos(1);
+    for at in 0..MANY / 2 {
+        eject(&local, at, now);
+        assert!(pick(&local, now).unwrap() > at, "{at} is out");
+    }
+    assert_eq!(local.view.borrow().turns.len(), MANY, "it is the first view");
+    let rested = local.view.borrow().rests_until;
+    pick(&local, rested).unwrap();
+    let made_anew = local.view.borrow().turns.len();
+    assert_eq!(made_anew, MANY - MANY / 2);
+    // The view rests from then on.
+    let now = rested;
+    for instance in &local.service.set().instances {
+        local.service.drain(&instance.place, None, now);
+    }
+    assert_eq!(pick(&local, now), Err(Unpicked::NoInstance));
+    local.service.restore(&local.service.set().instances[7].place);
+    local.service.restore(&local.service.set().instances[299].place);
+    assert_eq!(pick(&local, now), Ok(299), "back although no time has passed, and 7 is ejected");
+}
+
+#[test]
+fn a_slot_and_its_connections_stay_when_only_standings_change() {
+    let local = local(ServiceConfig::default(), 3);
+    let now = Instant::now();
+    let before = local.view.borrow().slots.clone();
+    eject(&local, 1, now);
+    assert!((0..4).all(|_| pick(&local, now).unwrap() != 1));
+    local.service.update(&[endpoint(1), endpoint(2)], &[], Source::Static);
+    pick(&local, now).unwrap();
+    let after = local.view.borrow().slots.clone();
+    assert!(Rc::ptr_eq(&before[1], &after[0]) && Rc::ptr_eq(&before[2], &after[1]));
+    assert_eq!(after.len(), 2);
+}
+
+#[test]
+fn in_panic_the_ejected_are_picked_and_the_drained_are_not() {
+    let config =
+        ServiceConfig { panic: crate::config::model::Share::WHOLE, ..ServiceConfig::default() };
+    let (local, now) = (local(config, 4), Instant::now());
+    eject(&local, 0, now);
+    local.service.drain(&endpoint(1).address, None, now);
+    let mut picked: Vec<_> = (0..6).map(|_| pick(&local, now).unwrap()).collect();
+    picked.sort_unstable();
+    assert_eq!(picked, [0, 0, 2, 2, 3, 3]);
+    local.service.drain(&endpoint(2).address, None, now);
+    local.service.drain(&endpoint(3).address, None, now);
+    assert_eq!(pick(&local, now), Ok(0), "it is all that is left");
+}
+
+/// The share of one of four instances that starts slowly, by what it gets of 20,000 picks.
+#[test]
+fn a_slow_start_thins_the_picks_of_every_balancer() {
+    let slow_start = Duration::from_secs(10);
+    for balance in balance::KINDS.iter().map(|kind| kind.name) {
+        // Who goes by a key sends all of these to one instance.
+        if balance == "consistent_hash" {
+            continue;
+        }
+        let config =
+            ServiceConfig { slow_start, balance: balance.into(), ..ServiceConfig::default() };
+        let (local, begin) = (local(config, 3), Instant::now());
+        local.service.update(&(0..4).map(endpoint).collect::<Vec<_>>(), &[], Source::Static);
+        local.service.settle(begin);
+        for (seconds, share) in [(0, 0.1), (5, 0.55), (10, 1.0)] {
+            let now = begin + Duration::from_secs(seconds);
+            let mut counts = [0.0_f64; 4];
+            (0..20_000).for_each(|_| counts[pick(&local, now).unwrap()] += 1.0 / 20_000.0);
+            let expected = share / 4.0;
+            assert!((counts[3] - expected).abs() < 0.025, "{balance} {seconds}: {counts:?}");
+            let others = (1.0 - expected) / 3.0;
+            assert!(counts[..3].iter().all(|count| (count - others).abs() < 0.03), "{counts:?}");
+        }
+        local.service.settle(begin + slow_start);
+    }
+}
+
+#[test]
+fn when_all_start_slowly_their_picks_stand() {
+    let slow_start = Duration::from_secs(10);
+    let (local, now) =
+        (local(ServiceConfig { slow_start, ..ServiceConfig::default() }, 1), Instant::now());
+    local.service.update(&[endpoint(1), endpoint(2)], &[], Source::Static);
+    local.service.settle(now);
+    let picked: Vec<_> = (0..4).map(|_| pick(&local, now).unwrap()).collect();
+    assert!(picked == [1, 2, 1, 2] || picked == [2, 1, 2, 1], "{picked:?}");
+}
+
+/// `cargo test --lib ejecting_half -- --ignored --nocapture`
+#[test]
+#[ignore = "prints what it costs"]
+fn ejecting_half_of_ten_thousand_one_after_the_other() {
+    let local = local(ServiceConfig::default(), 10_000);
+    let begin = Instant::now();
+    let (mut picking, mut slowest, mut renewed) = (Duration::ZERO, Duration::ZERO, 0);
+    for at in 0..5_000 {
+        eject(&local, at, Instant::now());
+        let (before, view) = (Instant::now(), local.view.borrow().version);
+        pick(&local, before).unwrap();
+        picking += before.elapsed();
+        slowest = slowest.max(before.elapsed());
+        renewed += u32::from(local.view.borrow().version != view);
+    }
+    println!(
+        "{:?} in all, {picking:?} in 5,000 picks, the slowest {slowest:?}, {renewed} views",
+        begin.elapsed()
+    );
+}
