@@ -22,9 +22,10 @@ use super::standing::Reason;
 use crate::wire::clock;
 
 /// Of so many instances it costs next to nothing to go through all each time one is taken out or comes back.
-const FEW: u32 = 256;
-/// Of more it takes about a twentieth of this.
-const REST_PER_INSTANCE: Duration = Duration::from_micros(1);
+const FEW: usize = 256;
+/// Of more that is left alone for so many times as long as it took, or it would be most of what a worker does while
+/// thousands go one after the other.
+const REST: u32 = 20;
 
 /// A service as one worker sees it.
 #[derive(Debug)]
@@ -196,7 +197,7 @@ type Chosen = (Rc<Slot>, Option<Pass>);
 impl View {
     /// Takes over the set, if there is a new one, and who of it takes turns.
     fn renew(&mut self, local: &Local, now: Instant) {
-        let service = &local.service;
+        let (service, began) = (&local.service, Instant::now());
         self.version = service.version();
         let updates = service.updates();
         if self.updates != updates {
@@ -208,9 +209,8 @@ impl View {
         (self.turns, self.probing) = (slots(&rotation.turns), slots(&rotation.probing));
         (self.panic, self.uneven) = (rotation.panic, rotation.uneven);
         self.balancer = balance::named(&service.config.balance)(&self.turns, self.picks);
-        let count = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        let rest = if count > FEW { REST_PER_INSTANCE * count } else { Duration::ZERO };
-        self.rests_until = now + rest;
+        let few = self.slots.len() <= FEW;
+        self.rests_until = if few { now } else { now + REST * began.elapsed() };
     }
 
     fn take_over(&mut self, local: &Local, now: Instant) {

@@ -15,7 +15,7 @@ use super::instance::Instance;
 use super::outlier::{self, Ejections};
 use super::picked;
 use super::slow_start;
-use super::standing::{Reasons, panics};
+use super::standing::{Reason, Reasons, panics};
 use crate::config::model::{BreakerScope, Endpoint, HostPort, ServiceConfig, Share};
 
 /// A service, shared by all workers.
@@ -243,8 +243,10 @@ impl Service {
         let (service, instances) = (&self.config.name, set.instances.len());
         let well = set.instances.iter().filter(|one| one.standing.reasons().is_usable(false));
         let usable = well.count();
+        let unchecked = set.instances.iter().filter(|one| one.standing.has(Reason::Unchecked));
+        let unchecked = unchecked.count();
         if panic {
-            tracing::warn!(%service, usable, instances, "panic: so few are usable that all are used");
+            tracing::warn!(%service, usable, instances, unchecked, "panic: so few are usable that all are used");
         } else {
             tracing::info!(%service, usable, instances, "panic is over");
         }

@@ -11,13 +11,17 @@ pub async fn tend(service: Arc<Service>) {
     tokio::join!(health::watch(Arc::clone(&service)), settle(service));
 }
 
-/// Between two looks at a service, so that thousands of changes one after the other are not thousands of looks.
+/// Between two looks at a service, so that thousands of changes one after the other are not thousands of looks. Of many
+/// instances it is so many times as long as the look took.
 const PAUSE: Duration = Duration::from_millis(5);
+const PAUSES: u32 = 20;
 
 /// Does what is due, and waits for what is due next or for news.
 async fn settle(service: Arc<Service>) {
     loop {
-        let next = service.settle(Instant::now());
+        let began = Instant::now();
+        let next = service.settle(began);
+        let pause = PAUSE.max(PAUSES * began.elapsed());
         let stirred = service.stirred.notified();
         match next {
             Some(next) => {
@@ -28,6 +32,6 @@ async fn settle(service: Arc<Service>) {
             }
             None => stirred.await,
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
 }

@@ -31,7 +31,7 @@ fn eject(local: &Local, at: usize, now: Instant) {
 
 #[test]
 fn what_was_taken_out_is_passed_over_before_the_view_is_made_anew() {
-    const MANY: usize = FEW as usize + 50;
+    const MANY: usize = FEW + 50;
     let local = local(ServiceConfig::default(), MANY);
     // No time passes, so that the view stays as it is.
     let now = local.view.borrow().rests_until - Duration::from_nanos(1);
