@@ -102,6 +102,29 @@ async fn services_are_found_by_name_also_with_a_slash_in_it() {
 }
 
 #[tokio::test]
+async fn an_instance_of_a_catalogs_service_is_drained_by_whoever_has_the_token() {
+    let admin = Admin::start(world().await, Some("s3cret")).await;
+    let token = ["content-length: 0", "authorization: Bearer s3cret"];
+    for name in ["main/stock", "main%2Fstock"] {
+        let at = format!("/services/{name}/instances/127.0.0.1:9002");
+        let (drain, restore) = (format!("{at}/drain?for=10m"), format!("{at}/restore"));
+        let bare = admin.ask("POST", &drain, &["content-length: 0"]).await;
+        assert_refused(&bare, 401, "unauthenticated");
+        let elsewhere = ["origin: http://evil.example", token[0], token[1]];
+        assert_refused(&admin.ask("POST", &drain, &elsewhere).await, 403, "forbidden");
+        assert_eq!(admin.get("/services/main/stock").await.json()["state"], "ok");
+        let drained = admin.ask("POST", &drain, &token).await;
+        assert_eq!((drained.status, &drained.json()["state"]), (200, &json!("draining")), "{name}");
+        let service = admin.get("/services/main/stock").await.json();
+        assert_eq!(service["state"], "empty");
+        assert_eq!(service["instances"][0], drained.json());
+        assert_eq!(admin.ask("POST", &restore, &token).await.json()["drained_until"], Value::Null);
+    }
+    let nobody = "/services/main/stock/instances/127.0.0.1:1/drain";
+    assert_refused(&admin.ask("POST", nobody, &token).await, 404, "not_found");
+}
+
+#[tokio::test]
 async fn a_service_whose_registry_is_away_says_since_when_and_why() {
     let whole = world().await;
     whole.main.lose(SystemTime::UNIX_EPOCH, "connection refused");

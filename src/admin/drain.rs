@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 
 use super::answer::{Answer, Refused};
 use super::{Admin, Peer, services};
-use crate::config::units::parse_duration;
+use crate::config::units::{parse_duration, show_duration};
 
 /// Nobody who means a longer time means a time.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
@@ -29,15 +29,14 @@ pub(super) async fn change(
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Answer {
     let Path(path) = path?;
-    let nothing = || Refused::NotFound(format!("nothing takes a POST at /services/{path}"));
-    let (rest, verb) = path.rsplit_once('/').ok_or_else(nothing)?;
-    let (name, address) = rest.rsplit_once("/instances/").ok_or_else(nothing)?;
+    let (name, rest) = path.rsplit_once("/instances/").ok_or(Refused::Method)?;
+    let (address, verb) = rest.rsplit_once('/').ok_or(Refused::Method)?;
     let Query(query) = query.map_err(|_| Refused::Malformed("the query is not valid"))?;
     let change = match verb {
         "drain" => Change::Drain { lasts: lasts(&query)? },
         "restore" if query.is_empty() => Change::Restore,
         "restore" => return Err(Refused::Malformed("restore takes no query")),
-        _ => return Err(nothing()),
+        _ => return Err(Refused::NotFound(format!("an instance has no {verb:?}"))),
     };
     let table = admin.world.table.borrow().clone();
     let service = table.services.iter().find(|service| service.config.name == name);
@@ -51,7 +50,8 @@ pub(super) async fn change(
     match change {
         Change::Drain { lasts } => {
             service.drain(&instance.place, lasts, Instant::now());
-            tracing::info!(service = name, instance = %instance.place, by = %peer, ?lasts, "drained");
+            let lasts = lasts.map_or_else(|| "until restored".to_owned(), show_duration);
+            tracing::info!(service = name, instance = %instance.place, by = %peer, lasts, "drained");
         }
         Change::Restore => {
             service.restore(&instance.place);
