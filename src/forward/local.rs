@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use super::Service;
 use super::balance::{self, Balancer, Turn};
 use super::breaker::{Pass, Shut};
@@ -61,12 +63,9 @@ struct View {
     picks: usize,
 }
 
-/// Instances an exchange has tried already; few, or there would be no point in going on.
-#[derive(Debug, Default)]
-pub struct Tried {
-    ids: [u64; Self::MOST],
-    count: usize,
-}
+/// Instances an exchange has tried already; as many as it has attempts, so few.
+#[derive(Clone, Debug, Default)]
+pub struct Tried(SmallVec<[u64; 4]>);
 
 /// What a pick goes by.
 #[derive(Clone, Copy, Debug)]
@@ -105,25 +104,28 @@ impl From<Shut> for Unpicked {
 }
 
 impl Tried {
-    /// As many instances as one exchange remembers.
-    pub const MOST: usize = 8;
+    /// As many as a search for one whose breaker is not shut goes through.
+    const MOST: usize = 8;
 
-    /// Adds one; false when there were enough.
+    /// Adds one; false when a search has gone through enough of them.
     pub fn add(&mut self, id: u64) -> bool {
-        if let Some(place) = self.ids.get_mut(self.count) {
-            *place = id;
-            self.count += 1;
-        }
-        self.count < Self::MOST
+        self.0.push(id);
+        self.0.len() < Self::MOST
+    }
+
+    /// Forgets all, or all but these.
+    pub fn restart(&mut self, with: impl Iterator<Item = u64>) {
+        self.0.clear();
+        self.0.extend(with);
     }
 
     /// Whether nothing was tried yet.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.0.is_empty()
     }
 
     fn holds(&self, id: u64) -> bool {
-        self.ids[..self.count].contains(&id)
+        self.0.contains(&id)
     }
 }
 
