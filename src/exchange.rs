@@ -72,6 +72,8 @@ pub struct Exchange {
     pub attempts: u32,
     /// Attempts beyond the first, by reason.
     pub retries: [u8; RetryReason::ALL.len()],
+    /// Why there was no further attempt, where the route would have had one.
+    pub suppressed: Option<Suppressed>,
     /// Counted among those its route bounds in number, and not yet taken off.
     pub admitted: Cell<bool>,
     /// Counted as under way, and not yet as over.
@@ -122,6 +124,7 @@ impl Exchange {
             stopped: false,
             attempts: 0,
             retries: [0; RetryReason::ALL.len()],
+            suppressed: None,
             admitted: Cell::new(false),
             counted: Cell::new(false),
         }
@@ -159,11 +162,9 @@ impl Exchange {
     }
 
     /// An attempt was followed by another.
-    pub fn retried(&mut self, reason: Option<RetryReason>) {
-        if let Some(reason) = reason {
-            let count = &mut self.retries[reason as usize];
-            *count = count.saturating_add(1);
-        }
+    pub fn retried(&mut self, reason: RetryReason) {
+        let count = &mut self.retries[reason as usize];
+        *count = count.saturating_add(1);
     }
 }
 
@@ -172,15 +173,22 @@ impl Exchange {
 pub enum RetryReason {
     /// No connection could be made, so no byte was sent.
     Connect,
-    /// Lost before the first response byte.
+    /// Lost before an answer's head.
     Reset,
     /// A kept connection turned out to be dead.
     Reused,
+    /// No answer within the attempt's own time.
+    Timeout,
+    /// What came was no answer.
+    Malformed,
+    /// An answer with a status that the route lists.
+    Status,
 }
 
 impl RetryReason {
     /// Every reason; the label of one is [`RetryReason::label`].
-    pub const ALL: [Self; 3] = [Self::Connect, Self::Reset, Self::Reused];
+    pub const ALL: [Self; 6] =
+        [Self::Connect, Self::Reset, Self::Reused, Self::Timeout, Self::Malformed, Self::Status];
 
     /// The metric's label.
     pub fn label(self) -> &'static str {
@@ -188,6 +196,40 @@ impl RetryReason {
             Self::Connect => "connect",
             Self::Reset => "reset",
             Self::Reused => "reused",
+            Self::Timeout => "timeout",
+            Self::Malformed => "malformed",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// Why an attempt was not followed by another although it ended as the route lists and there were attempts left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suppressed {
+    /// Something was sent, and the request's method may not go again.
+    Method,
+    /// Something was sent of a body that is not kept, or the rest of it was not yet there.
+    Body,
+    /// The service's budget of retries is used up.
+    Budget,
+    /// It would not have begun within the exchange's time.
+    Timeout,
+    /// The client has seen some of an answer.
+    Begun,
+}
+
+impl Suppressed {
+    /// Every reason; the label of one is [`Suppressed::label`].
+    pub const ALL: [Self; 5] = [Self::Method, Self::Body, Self::Budget, Self::Timeout, Self::Begun];
+
+    /// The metric's label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::Body => "body",
+            Self::Budget => "budget",
+            Self::Timeout => "timeout",
+            Self::Begun => "begun",
         }
     }
 }

@@ -350,11 +350,12 @@ fn asked_for(ask: &Ask<'_>) -> String {
 }
 
 impl Route {
-    fn call<'a>(&self, early: &'a Early) -> Call<'a> {
+    fn call<'a>(&'a self, early: &'a Early) -> Call<'a> {
         Call {
             timeout: self.config.timeout,
             idle_timeout: self.config.idle_timeout,
             preserve_host: self.rewrite.preserve_host,
+            retry: &self.config.retry,
             early,
         }
     }

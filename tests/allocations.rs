@@ -25,7 +25,7 @@ fn a_warm_count_allocates_nothing() {
     let client = Client::new(SocketAddr::from(([127, 0, 0, 1], 1)), 0, 8080, false);
     let mut exchange = Exchange::begin(&client, Method::POST, HeaderValue::from_static("0123"));
     exchange.refusal = Some(Refusal::Upstream);
-    exchange.retries = [1; 3];
+    exchange.retries.fill(1);
     let ending = |status| Ending { status, fate: Fate::Answered, took: Duration::from_millis(3) };
     let count = || {
         for status in 200..230 {

@@ -13,14 +13,14 @@ use super::answer::Refused;
 use super::services::{STATES, instance_state};
 use crate::assemble::World;
 use crate::config::model::Found;
-use crate::exchange::RetryReason;
+use crate::exchange::{RetryReason, Suppressed};
 use crate::forward::outlier::Cause;
 use crate::forward::service::{Snapshot, Source};
 use crate::gateway::Table;
 use crate::observe::metric::{
     ATTEMPTS, BUILD_INFO, CHECKS, CONNECTIONS, DURATION, EJECTIONS, IN_FLIGHT, INSTANCES, PANIC,
     RATE_LIMIT_KEYS, RATE_LIMIT_OVERFLOW, REFUSALS, REGISTRY_AGE, REGISTRY_UP, REQUESTS, RETRIES,
-    UPSTREAM_CONNECTIONS,
+    RETRIES_SUPPRESSED, UPSTREAM_CONNECTIONS,
 };
 use crate::observe::{self, CONTENT_TYPE, Page, RouteNumbers, Totals};
 use crate::refusal::Refusal;
@@ -114,6 +114,12 @@ fn exchanges(page: &mut Page, numbers: &Numbers<'_>) {
     let mut family = page.family(&RETRIES);
     for (route, totals) in &numbers.by_route {
         for (reason, count) in counted(&RetryReason::ALL, &totals.retries) {
+            family.sample(&[("route", *route), ("reason", reason.label())], count);
+        }
+    }
+    let mut family = page.family(&RETRIES_SUPPRESSED);
+    for (route, totals) in &numbers.by_route {
+        for (reason, count) in counted(&Suppressed::ALL, &totals.suppressed) {
             family.sample(&[("route", *route), ("reason", reason.label())], count);
         }
     }

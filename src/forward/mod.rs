@@ -4,6 +4,7 @@ pub mod balance;
 pub mod breaker;
 pub mod budget;
 pub mod connect;
+mod course;
 mod drain;
 pub mod health;
 pub mod instance;

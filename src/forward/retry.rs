@@ -1,11 +1,13 @@
-//! May this request be sent again?
+//! May this request be sent again? Only what the route lists, only what does no harm twice.
 
-use http::Method;
+use http::StatusCode;
+use http::request::Parts;
 
 use super::pool::NoConnection;
 use super::service::Attempt;
 use super::verdict::Verdict;
-use crate::exchange::RetryReason;
+use crate::config::model::{RetryConfig, RetryOn};
+use crate::exchange::{RetryReason, Suppressed};
 use crate::refusal::Refusal;
 use crate::wire::BodyError;
 use crate::wire::h1::Malformed;
@@ -107,96 +109,136 @@ impl SendError {
     }
 }
 
-/// What the decision remembers over the attempts of one exchange.
-#[derive(Clone, Copy, Debug)]
-pub struct Retry {
-    idempotent: bool,
-    resets: u8,
+/// How an attempt ended, as far as the decision needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// In an answer.
+    Answered(StatusCode),
+    /// Without one.
+    Failed(SendError),
 }
 
-/// Attempts lost after they were written before the client is told.
-const RESETS: u8 = 1;
-
-impl Retry {
-    /// For a request of this method.
-    pub fn new(method: &Method) -> Self {
-        Self { idempotent: is_idempotent(method), resets: 0 }
-    }
-
-    /// Whether the request may be sent twice.
-    pub fn is_idempotent(&self) -> bool {
-        self.idempotent
-    }
-
-    /// Whether to go on after this error, and why. `whole` says that the body can be sent from its start.
-    pub fn again(&mut self, error: SendError, whole: bool) -> Option<RetryReason> {
-        match error.at {
-            // Another instance may have room.
-            At::Connect(NoConnection::Refused | NoConnection::Crowded) => {
-                Some(RetryReason::Connect)
+impl Ended {
+    /// Whether time ended it.
+    pub fn is_late(self) -> bool {
+        match self {
+            Self::Answered(_) => false,
+            Self::Failed(error) => {
+                matches!(error.at, At::Late | At::Unsent | At::Connect(NoConnection::Late))
             }
-            // A kept connection that was written to counts as sent: the upstream may have read the request and died.
-            At::Sent if !self.idempotent || !whole => None,
-            At::Sent if error.reused => Some(RetryReason::Reused),
-            At::Sent if self.resets < RESETS => {
-                self.resets += 1;
-                Some(RetryReason::Reset)
-            }
-            At::Sent
-            | At::Connect(NoConnection::Late)
-            | At::ReadHead(_)
-            | At::Late
-            | At::Unsent
-            | At::ClientBody(_) => None,
         }
     }
 }
 
-/// RFC 9110 section 9.2.2, as far as methods are known.
-fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
+impl std::fmt::Display for Ended {
+    /// For the log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Answered(status) => write!(f, "status {}", status.as_u16()),
+            Self::Failed(error) => write!(f, "{}", error.at),
+        }
+    }
+}
+
+/// What of the exchange cannot be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The body can be sent from its start, and nobody waits for the rest of it.
+    pub whole: bool,
+    /// The client has seen some of an answer.
+    pub begun: bool,
+}
+
+/// A route's rules for one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry<'a> {
+    config: &'a RetryConfig,
+    repeatable: bool,
+}
+
+impl<'a> Retry<'a> {
+    /// For this request.
+    pub fn new(config: &'a RetryConfig, parts: &Parts) -> Self {
+        let listed = config.methods.contains(&parts.method);
+        let has_key = || config.idempotency_key && parts.headers.contains_key(IDEMPOTENCY_KEY);
+        Self { config, repeatable: listed || has_key() }
+    }
+
+    /// Whether the request may be sent again once a byte of it was sent.
+    pub fn is_repeatable(&self) -> bool {
+        self.repeatable
+    }
+
+    /// How much of a body of this length, if that is known, is kept to be sent again: nothing unless a retry may need it.
+    pub fn keeps(&self, length: Option<u64>) -> usize {
+        let RetryConfig { attempts, on, replay_bytes, .. } = self.config;
+        let after_a_byte = on.reset || on.timeout || !on.statuses.0.is_empty();
+        let possible = self.repeatable && *attempts > 1 && after_a_byte;
+        let fits = length.is_none_or(|length| length <= *replay_bytes as u64);
+        if possible && fits { *replay_bytes } else { 0 }
+    }
+
+    /// Whether an answer with this status is one to try again after.
+    pub fn wants(&self, status: StatusCode) -> bool {
+        // An interim answer is none, and a connection that has switched is no longer HTTP.
+        let last = !status.is_informational();
+        self.config.attempts > 1 && last && self.config.on.statuses.holds(status)
+    }
+
+    /// Whether only a kept connection was dead, which says nothing of its instance, so that the same may be sent to it
+    /// on a new one. The instance may have read the request and died: one that may not go again does not.
+    pub fn is_stale(&self, error: SendError) -> bool {
+        self.repeatable && error.reused && error.at == At::Sent
+    }
+
+    /// Why to go on after so many attempts, or what forbids to; none is that the route does not ask for it.
+    pub fn next(
+        &self,
+        ended: Ended,
+        done: Done,
+        attempts: u32,
+    ) -> Result<RetryReason, Option<Suppressed>> {
+        let reason = reason(&self.config.on, ended).filter(|_| attempts < self.config.attempts);
+        let reason = reason.ok_or(None)?;
+        let sent = !matches!(ended, Ended::Failed(SendError { at: At::Connect(_), .. }));
+        if sent && !self.repeatable {
+            return Err(Some(Suppressed::Method));
+        }
+        if done.begun {
+            return Err(Some(Suppressed::Begun));
+        }
+        if !done.whole {
+            return Err(Some(Suppressed::Body));
+        }
+        Ok(reason)
+    }
+}
+
+/// Says that its request does no harm twice (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// What of `on` an attempt's end is. A status also covers what the gateway would answer itself, as Envoy's `5xx` does.
+fn reason(on: &RetryOn, ended: Ended) -> Option<RetryReason> {
+    let error = match ended {
+        Ended::Answered(status) => {
+            return on.statuses.holds(status).then_some(RetryReason::Status);
+        }
+        Ended::Failed(error) => error,
+    };
+    let (listed, reason) = match error.at {
+        // Another instance may have room.
+        At::Connect(NoConnection::Refused | NoConnection::Crowded) => {
+            (on.connect, RetryReason::Connect)
+        }
+        At::Connect(NoConnection::Late) => (on.connect || on.timeout, RetryReason::Connect),
+        At::Sent => (on.reset, RetryReason::Reset),
+        At::ReadHead(None) => (false, RetryReason::Reset),
+        At::ReadHead(Some(_)) => (false, RetryReason::Malformed),
+        At::Late => (on.timeout, RetryReason::Timeout),
+        At::Unsent | At::ClientBody(_) => return None,
+    };
+    (listed || on.statuses.holds(error.refusal().status())).then_some(reason)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lost(reused: bool) -> SendError {
-        SendError::of(Failure::Lost { begun: false }, reused)
-    }
-
-    #[test]
-    fn sends_again_only_what_does_no_harm_twice() {
-        let mut get = Retry::new(&Method::GET);
-        assert_eq!(get.again(lost(true), true), Some(RetryReason::Reused));
-        assert_eq!(get.again(lost(false), true), Some(RetryReason::Reset));
-        assert_eq!(get.again(lost(false), true), None, "one reset is enough");
-        let mut put = Retry::new(&Method::PUT);
-        assert_eq!(put.again(lost(true), false), None, "its body is gone");
-        for method in [Method::POST, Method::PATCH, Method::from_bytes(b"BREW").unwrap()] {
-            let mut retry = Retry::new(&method);
-            assert_eq!(retry.again(lost(true), true), None);
-            assert_eq!(retry.again(lost(false), true), None);
-            let refused = SendError { at: At::Connect(NoConnection::Refused), reused: false };
-            assert_eq!(retry.again(refused, true), Some(RetryReason::Connect), "nothing was sent");
-        }
-    }
-
-    #[test]
-    fn never_goes_on_once_an_answer_began_or_time_is_over() {
-        let mut get = Retry::new(&Method::GET);
-        for failure in [
-            Failure::Lost { begun: true },
-            Failure::Malformed(Malformed::StatusLine),
-            Failure::Late,
-            Failure::Unsent,
-            Failure::Client(BodyError::Gone),
-            Failure::Client(BodyError::TooLong),
-        ] {
-            assert_eq!(get.again(SendError::of(failure, false), true), None, "{failure:?}");
-        }
-    }
-}
+mod tests;

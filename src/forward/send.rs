@@ -1,27 +1,31 @@
-//! Sends one request to an instance, and to another where that is safe.
+//! Sends one request to an instance, and again where the route says so and it does no harm.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::Response;
 use http::header::{HOST, RETRY_AFTER};
 use http::request::Parts;
 
-use super::local::{Local, Tried, Unpicked, Wish};
+use super::breaker::Breaker;
+use super::course::{Course, Last, Next, retry_after};
+use super::local::{Local, Unpicked};
 use super::picked::Picked;
-use super::pool::{Slot, Wanted};
-use super::retry::{At, Retry, SendError};
+use super::pool::{NoConnection, Slot, Wanted};
+use super::retry::{At, Done, Ended, Retry, SendError};
 use super::service::Attempt;
 use super::verdict::Verdict;
-use crate::exchange::{Exchange, RetryReason};
+use crate::config::model::RetryConfig;
+use crate::exchange::{Exchange, RetryReason, Suppressed};
 use crate::refusal::Refusal;
 use crate::wire::body::Replay;
 use crate::wire::h1::Early;
 use crate::wire::h1::outbound::{self, Home};
 use crate::wire::{Body, after, clock};
 
-/// Bodies up to this size are kept to be sent again; only for methods that may be. As much as Linkerd keeps.
-const REPLAY_BYTES: usize = 64 << 10;
+/// Parts of an answer that is not passed on which are read for the sake of its connection, if they are there already.
+const LEFTOVERS: usize = 4;
 
 /// What a route wants of an exchange.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +36,40 @@ pub struct Call<'a> {
     pub idle_timeout: Duration,
     /// Whether the upstream sees the client's Host.
     pub preserve_host: bool,
+    /// When it is sent again.
+    pub retry: &'a RetryConfig,
     /// Where interim answers go.
     pub early: &'a Early,
+}
+
+/// An answer whose head came.
+#[derive(Debug)]
+struct Answer {
+    response: Response<Body>,
+    /// The whole request had been sent before it.
+    uploaded: bool,
+}
+
+/// One exchange on its way to an answer.
+#[derive(Debug)]
+struct Sending<'a> {
+    local: &'a Local,
+    call: &'a Call<'a>,
+    retry: Retry<'a>,
+    course: Course<'a>,
+    due: Option<Instant>,
+    bodiless: bool,
+    /// Its connections must be alive for all one can tell.
+    cautious: bool,
+}
+
+/// An attempt after which another may follow.
+#[derive(Debug)]
+struct Attempted {
+    slot: Rc<Slot>,
+    ended: Ended,
+    /// Boxed: few are looked at again, and each exchange would be larger.
+    answer: Option<Box<Answer>>,
 }
 
 /// Sends a request, whose parts are as the upstream shall see them.
@@ -44,62 +80,205 @@ pub async fn send(
     mut body: Body,
     exchange: &mut Exchange,
 ) -> Result<Response<Body>, Refusal> {
-    let due = after(exchange.began, call.timeout);
-    let mut retry = Retry::new(&parts.method);
-    let keep = if retry.is_idempotent() { REPLAY_BYTES } else { 0 };
+    let retry = Retry::new(call.retry, parts);
+    let keeps = retry.keeps(body.remaining());
     let bodiless = matches!(body, Body::Empty);
-    let mut body = Replay::new(&mut body, keep);
-    let mut wanted = Wanted { cautious: !retry.is_idempotent(), fresh: false, due };
-    let (mut tried, mut last) = (Tried::default(), None);
-    let mut again: Option<Picked<'_>> = None;
+    let cautious = !retry.is_repeatable() || (keeps == 0 && !bodiless);
+    let due = after(exchange.began, call.timeout);
+    let course = Course::new(local, call.retry, due);
+    let mut sending = Sending { local, call: &call, retry, course, due, bodiless, cautious };
+    let mut body = Replay::new(&mut body, keeps);
+    let first = sending.course.first(clock::now());
+    let mut picked = first.map_err(|unpicked| none(local, unpicked, exchange))?;
+    if let Some(budget) = &local.service.budget {
+        budget.began(local.worker);
+    }
     // An HTTP/1.0 client may have sent no Host, and HTTP/1.1 must have one.
     let keeps_host = call.preserve_host && parts.headers.contains_key(HOST);
     loop {
-        let wish = Wish { tried: &tried, hash: None, now: clock::now() };
-        let picked = match again.take().map_or_else(|| local.pick(&wish), Ok) {
-            Ok(picked) => picked,
-            Err(unpicked) => return Err(last.unwrap_or_else(|| none(local, unpicked, exchange))),
-        };
-        let slot = &picked.slot;
         if !keeps_host {
-            parts.headers.insert(HOST, slot.instance.authority.clone());
+            parts.headers.insert(HOST, picked.slot.instance.authority.clone());
         }
-        let error = match attempt(slot, wanted, call, parts, &mut body).await {
-            Ok((response, uploaded)) => {
-                exchange.attempts += 1;
-                exchange.answerer = Some(Rc::clone(&slot.name));
-                exchange.stopped = !uploaded && !bodiless;
-                local.service.attempted(local.worker, Attempt::Ok);
-                picked.tell(Verdict::of_status(response.status()), clock::now());
-                return Ok(response);
-            }
-            Err(error) => error,
+        let tried = sending.attempt(&picked, parts, &mut body, exchange).await;
+        let attempted = match sending.settle(picked, tried, exchange) {
+            Ok(response) => return Ok(response),
+            Err(attempted) => attempted,
         };
-        let (service, instance) = (&local.service.config.name, &slot.instance.place);
-        tracing::debug!(%service, %instance, at = ?error.at, reused = error.reused, "an attempt failed");
-        exchange.cause = Some(format!("{}: {}", slot.name, error.at));
-        last = Some(error.refusal());
-        let late = due.is_some_and(|due| Instant::now() >= due);
-        let reason = retry.again(error, body.rewind());
-        let id = slot.instance.id;
-        // A kept connection that was dead says nothing of its instance, which may be well: only that lay idle.
-        if reason == Some(RetryReason::Reused) {
-            again = Some(picked);
+        let (last, reason, next) = match sending.next(&attempted, &mut body, exchange) {
+            Ok(next) => next,
+            Err(suppressed) => return sending.give_up(attempted, suppressed, exchange),
+        };
+        if let Some(answer) = attempted.answer {
+            let_go(answer.response.into_body());
+        }
+        picked = if next.pause.is_zero() {
+            next.picked
         } else {
-            exchange.attempts += 1;
-            local.service.attempted(local.worker, error.attempt());
-            picked.tell(error.verdict(), clock::now());
-        }
-        match reason {
-            _ if late => return Err(timed_out(error)),
-            None => return Err(error.refusal()),
-            Some(RetryReason::Reused) => {}
-            Some(RetryReason::Connect | RetryReason::Reset) if tried.add(id) => {}
-            Some(RetryReason::Connect | RetryReason::Reset) => return Err(error.refusal()),
-        }
-        wanted.fresh = reason == Some(RetryReason::Reused);
+            // Who waits holds nobody's place.
+            drop(next.picked);
+            tokio::time::sleep(next.pause).await;
+            sending.rested(last, exchange)?
+        };
         exchange.retried(reason);
     }
+}
+
+impl<'a> Sending<'a> {
+    /// Tells what an attempt says of its instance. The answer that is passed on, unless another attempt may follow.
+    fn settle(
+        &self,
+        picked: Picked<'_>,
+        tried: Result<Answer, SendError>,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Attempted> {
+        exchange.attempts += 1;
+        let slot = Rc::clone(&picked.slot);
+        match tried {
+            Ok(answer) => {
+                let status = answer.response.status();
+                let ended = Ended::Answered(status);
+                picked.tell(Verdict::of_status(status), clock::now());
+                note(self.local, &slot, ended, Attempt::Ok);
+                if !self.retry.wants(status) {
+                    return Ok(answer.pass_on(&slot, exchange));
+                }
+                Err(Attempted { slot, ended, answer: Some(Box::new(answer)) })
+            }
+            Err(error) => {
+                let ended = Ended::Failed(error);
+                picked.tell(error.verdict(), clock::now());
+                note(self.local, &slot, ended, error.attempt());
+                Err(Attempted { slot, ended, answer: None })
+            }
+        }
+    }
+
+    /// The instance for an attempt that had to wait.
+    fn rested(&mut self, last: Last, exchange: &mut Exchange) -> Result<Picked<'a>, Refusal> {
+        let rested = self.course.rested(last.id, Instant::now());
+        rested.map_err(|unpicked| {
+            let refusal = none(self.local, unpicked, exchange);
+            exchange.cause = Some(self.course.told(None));
+            refusal
+        })
+    }
+
+    /// One attempt. Where only a kept connection was dead the same is sent once more on a new one.
+    async fn attempt(
+        &self,
+        picked: &Picked<'_>,
+        parts: &Parts,
+        body: &mut Replay<'_>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, SendError> {
+        let due = earlier(self.due, self.bound(picked));
+        let mut wanted = Wanted { cautious: self.cautious, fresh: false, due };
+        loop {
+            let tried = once(&picked.slot, wanted, self.call, parts, body).await;
+            // That says nothing of the instance, which may be well: only the connection lay idle.
+            let stale = tried.as_ref().is_err_and(|error| self.retry.is_stale(*error));
+            if !stale || !body.rewind() || due.is_some_and(|due| Instant::now() >= due) {
+                return tried.map(|(response, uploaded)| {
+                    let uploaded = uploaded || self.bodiless;
+                    Answer { response, uploaded }
+                });
+            }
+            let (service, instance) =
+                (&self.local.service.config.name, &picked.slot.instance.place);
+            tracing::debug!(%service, %instance, "a kept connection was dead");
+            wanted.fresh = true;
+            exchange.retried(RetryReason::Reused);
+        }
+    }
+
+    /// When an attempt that begins now has taken too long.
+    fn bound(&self, picked: &Picked<'_>) -> Option<Instant> {
+        let breaker = picked.slot.instance.breaker.as_ref().or(self.local.service.breaker.as_ref());
+        let own = breaker.and_then(Breaker::timeout);
+        let bound = self.call.retry.per_try_timeout.into_iter().chain(own).min()?;
+        Instant::now().checked_add(bound)
+    }
+
+    /// The next attempt with its reason; or what forbids one that the route asks for.
+    fn next(
+        &mut self,
+        attempted: &Attempted,
+        body: &mut Replay<'_>,
+        exchange: &Exchange,
+    ) -> Result<(Last, RetryReason, Next<'a>), Option<Suppressed>> {
+        let Attempted { slot, ended, answer } = attempted;
+        self.course.note(&slot.name, ended);
+        let now = Instant::now();
+        // The whole exchange took too long, not this attempt.
+        if self.due.is_some_and(|due| now >= due) && ended.is_late() {
+            return Err(None);
+        }
+        let whole = body.rewind() && answer.as_ref().is_none_or(|answer| answer.uploaded);
+        let done = Done { whole, begun: self.call.early.has_passed() };
+        let reason = self.retry.next(*ended, done, exchange.attempts)?;
+        let headers = answer.as_ref().map(|answer| answer.response.headers());
+        let until = headers.and_then(|headers| retry_after(headers, now, SystemTime::now()));
+        let last = Last { id: slot.instance.id, answered: answer.is_some(), until };
+        let next = self.course.next(last, exchange.attempts, now)?;
+        Ok((last, reason, next))
+    }
+
+    /// Nothing else is tried: the last answer is passed on as it is.
+    fn give_up(
+        &self,
+        attempted: Attempted,
+        suppressed: Option<Suppressed>,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Refusal> {
+        let Attempted { slot, ended, answer } = attempted;
+        exchange.suppressed = suppressed;
+        if let Some(reason) = suppressed {
+            let service = &self.local.service.config.name;
+            tracing::debug!(%service, reason = reason.label(), "not sent again");
+        }
+        let error = match (ended, answer) {
+            (_, Some(answer)) => return Ok(answer.pass_on(&slot, exchange)),
+            (Ended::Failed(error), None) => error,
+            // Never: who answered has an answer.
+            (Ended::Answered(_), None) => return Err(Refusal::Upstream),
+        };
+        exchange.cause = Some(self.course.told(suppressed));
+        match self.due.is_some_and(|due| Instant::now() >= due) {
+            true => Err(timed_out(error)),
+            false => Err(error.refusal()),
+        }
+    }
+}
+
+impl Answer {
+    fn pass_on(self, slot: &Slot, exchange: &mut Exchange) -> Response<Body> {
+        exchange.answerer = Some(Rc::clone(&slot.name));
+        exchange.stopped = !self.uploaded;
+        self.response
+    }
+}
+
+/// How an attempt ended, for those who count and for the log.
+fn note(local: &Local, slot: &Slot, ended: Ended, attempt: Attempt) {
+    local.service.attempted(local.worker, attempt);
+    let (service, instance) = (&local.service.config.name, &slot.instance.place);
+    tracing::debug!(%service, %instance, %ended, "an attempt ended");
+}
+
+/// Ends an answer that is not passed on. Its connection can be used again if the rest of it is there already, as of most
+/// short ones it is; waiting for more would cost more than a connection.
+fn let_go(mut body: Body) {
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..LEFTOVERS {
+        match body.poll_next(&mut cx) {
+            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(Some(Err(_)) | None) | Poll::Pending => return,
+        }
+    }
+}
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 /// What the client is told when there was no instance to begin with.
@@ -118,17 +297,21 @@ fn none(local: &Local, unpicked: Unpicked, exchange: &mut Exchange) -> Refusal {
 }
 
 /// The answer, and whether the whole request had been sent before it.
-async fn attempt(
+async fn once(
     slot: &Rc<Slot>,
     wanted: Wanted,
-    call: Call<'_>,
+    call: &Call<'_>,
     parts: &Parts,
     body: &mut Replay<'_>,
 ) -> Result<(Response<Body>, bool), SendError> {
-    let (mut lease, reused) = slot
-        .connection(wanted)
-        .await
-        .map_err(|none| SendError { at: At::Connect(none), reused: false })?;
+    let (mut lease, reused) = slot.connection(wanted).await.map_err(|none| {
+        let late = wanted.due.is_some_and(|due| Instant::now() >= due);
+        let none = match none {
+            NoConnection::Refused if late => NoConnection::Late,
+            NoConnection::Refused | NoConnection::Crowded | NoConnection::Late => none,
+        };
+        SendError { at: At::Connect(none), reused: false }
+    })?;
     let lost = SendError { at: At::Sent, reused };
     let link = lease.link().ok_or(lost)?;
     let answered = outbound::exchange(link, parts, body, call.early, wanted.due)

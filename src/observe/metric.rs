@@ -57,6 +57,8 @@ metrics! {
         "Answers of the gateway itself, by code."
     RETRIES Counter "frontgate_retries_total"
         "Attempts beyond the first, by what ended the one before."
+    RETRIES_SUPPRESSED Counter "frontgate_retries_suppressed_total"
+        "Attempts that the route would have had and that were not made, by what forbade them."
     ATTEMPTS Counter "frontgate_attempts_total"
         "Attempts at instances, by result."
     CHECKS Counter "frontgate_health_checks_total"

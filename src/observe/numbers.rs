@@ -8,7 +8,7 @@ use http::Method;
 
 use super::histogram::{Buckets, Histogram};
 use super::tally::Tally;
-use crate::exchange::{Ending, Exchange, Fate, RetryReason};
+use crate::exchange::{Ending, Exchange, Fate, RetryReason, Suppressed};
 use crate::refusal::Refusal;
 
 /// One route's numbers, over all workers. Kept by name when the table changes.
@@ -31,6 +31,7 @@ struct Worker {
     durations: Histogram,
     refusals: [AtomicU64; Refusal::CODES.len()],
     retries: [AtomicU64; RetryReason::ALL.len()],
+    suppressed: [AtomicU64; Suppressed::ALL.len()],
 }
 
 impl RouteNumbers {
@@ -56,6 +57,9 @@ impl RouteNumbers {
             if retries > 0 {
                 add(count, u64::from(retries));
             }
+        }
+        if let Some(suppressed) = exchange.suppressed {
+            add(&part.suppressed[suppressed as usize], 1);
         }
         // Release: whoever sees this end also sees its beginning.
         part.ended.store(part.ended.load(Ordering::Relaxed) + 1, Ordering::Release);
@@ -103,6 +107,8 @@ pub struct Totals {
     pub refusals: [u64; Refusal::CODES.len()],
     /// Attempts beyond the first, in the order of [`RetryReason::ALL`].
     pub retries: [u64; RetryReason::ALL.len()],
+    /// Attempts that would have been made and were not, in the order of [`Suppressed::ALL`].
+    pub suppressed: [u64; Suppressed::ALL.len()],
     /// Exchanges now.
     pub in_flight: u64,
 }
@@ -136,6 +142,7 @@ impl Totals {
             part.durations.read(&mut self.durations);
             sum(&mut self.refusals, &part.refusals);
             sum(&mut self.retries, &part.retries);
+            sum(&mut self.suppressed, &part.suppressed);
         }
     }
 

@@ -56,7 +56,7 @@ fn exchange(address: IpAddr) -> Exchange {
         stopped: false,
         attempts: 0,
         retries: Default::default(),
-
+        suppressed: None,
         counted: std::cell::Cell::new(true),
     }
 }

@@ -271,7 +271,8 @@ async fn ended(backend: SocketAddr, count: usize) {
 #[tokio::test]
 async fn a_refused_connection_is_made_to_another_instance_for_any_method() {
     let backend = Answering::with(OK).await;
-    let gateway = Setup::to(&[nobody().await, nobody().await, backend.address]).start().await;
+    let setup = Setup::to(&[nobody().await, nobody().await, backend.address]);
+    let gateway = setup.route("retry = { attempts = 3 }").start().await;
     let mut client = Peer::connect(gateway.web()).await;
     for _ in 0..9 {
         for ask in [GET, POST] {

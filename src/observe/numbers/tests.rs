@@ -27,7 +27,7 @@ fn exchange(method: Method) -> Exchange {
         stopped: false,
         attempts: 1,
         retries: [0; RetryReason::ALL.len()],
-
+        suppressed: None,
         counted: std::cell::Cell::new(true),
     }
 }
@@ -75,7 +75,8 @@ fn refusals_retries_and_errors_are_counted_with_the_exchange_that_had_them() {
     let numbers = RouteNumbers::new(2);
     let mut refused = exchange(Method::GET);
     refused.refusal = Some(Refusal::NoInstance);
-    refused.retries = [2, 0, 1];
+    refused.retries = [2, 0, 1, 0, 0, 3];
+    refused.suppressed = Some(Suppressed::Budget);
     numbers.began(1);
     numbers.began(0);
     numbers.ended(1, &refused, ending(503, Fate::Refused));
@@ -86,7 +87,8 @@ fn refusals_retries_and_errors_are_counted_with_the_exchange_that_had_them() {
     let totals = Totals::of(&numbers);
     assert_eq!(numbers.refused(Refusal::NoInstance), 1);
     assert_eq!(numbers.refused(Refusal::NoRoute), 0);
-    assert_eq!(totals.retries, [2, 0, 1]);
+    assert_eq!(totals.retries, [2, 0, 1, 0, 0, 3]);
+    assert_eq!(totals.suppressed, [0, 0, 1, 0, 0]);
     assert_eq!(totals.errors(), 2);
     assert_eq!(totals.requests(), 3);
 }

@@ -1,5 +1,6 @@
 //! Interim answers on their way to a client, before its answer (RFC 9110 section 15.2).
 
+use std::cell::Cell;
 use std::task::Context;
 
 use http::{HeaderMap, StatusCode, Version};
@@ -16,6 +17,7 @@ pub struct Early {
     client: Option<Inbound>,
     /// Whether the client waits for 100 before its body.
     pub expects: bool,
+    passed: Cell<bool>,
     clean: fn(&mut HeaderMap),
 }
 
@@ -23,18 +25,23 @@ impl Early {
     /// For a request of this version, after its head. HTTP/1.0 has no interim answers (RFC 9110 section 15.2).
     pub fn new(client: &Inbound, version: Version, expects: bool) -> Self {
         let client = (version == Version::HTTP_11).then(|| client.clone());
-        Self { client, expects, clean: |_| {} }
+        Self { client, expects, passed: Cell::new(false), clean: |_| {} }
     }
 
     /// For a client that takes none.
     pub fn nowhere() -> Self {
-        Self { client: None, expects: false, clean: |_| {} }
+        Self { client: None, expects: false, passed: Cell::new(false), clean: |_| {} }
     }
 
     /// What takes out of their fields what is for one connection only.
     #[must_use]
     pub fn cleaned(self, clean: fn(&mut HeaderMap)) -> Self {
         Self { clean, ..self }
+    }
+
+    /// Whether the client has seen one, or will.
+    pub fn has_passed(&self) -> bool {
+        self.passed.get()
     }
 
     /// Passes one on, but a 100: that is sent once the client's body is wanted, and only to those who wait for it.
@@ -45,6 +52,7 @@ impl Early {
         (self.clean)(fields);
         client.with_link(|link| {
             if link.unwritten() < QUEUED_BYTES {
+                self.passed.set(true);
                 encode::interim(&mut link.out, status, fields);
             }
         });

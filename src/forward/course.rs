@@ -1,0 +1,187 @@
+//! The way of one exchange from instance to instance: where it goes next, and when.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
+use smallvec::SmallVec;
+
+use super::local::{Local, Tried, Unpicked, Wish};
+use super::picked::Picked;
+use crate::config::model::RetryConfig;
+use crate::exchange::Suppressed;
+
+/// As long as a `Retry-After` is waited for on a route without `timeout`: as its default.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Attempts that a line of the log tells of.
+const TOLD: usize = 5;
+
+/// Where an exchange goes.
+#[derive(Debug)]
+pub(super) struct Course<'a> {
+    local: &'a Local,
+    config: &'a RetryConfig,
+    due: Option<Instant>,
+    /// Boxed, as few exchanges have any: it would make each larger.
+    past: Option<Box<Past>>,
+}
+
+/// What it remembers of its attempts.
+#[derive(Debug, Default)]
+struct Past {
+    tried: Tried,
+    /// There is none left that was not tried.
+    round: bool,
+    /// Instances that asked to be left alone, and until when.
+    bound: SmallVec<[(u64, Instant); 1]>,
+    failed: Vec<String>,
+}
+
+/// What the next attempt depends on beside the instance that was tried last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Last {
+    /// The instance.
+    pub(super) id: u64,
+    /// It answered, and so may another that has the same trouble behind it.
+    pub(super) answered: bool,
+    /// When it said that it may be asked again.
+    pub(super) until: Option<Instant>,
+}
+
+/// The next attempt.
+#[derive(Debug)]
+pub(super) struct Next<'a> {
+    /// Where.
+    pub(super) picked: Picked<'a>,
+    /// When, from now.
+    pub(super) pause: Duration,
+}
+
+impl<'a> Course<'a> {
+    /// Without an attempt yet.
+    pub(super) fn new(local: &'a Local, config: &'a RetryConfig, due: Option<Instant>) -> Self {
+        Self { local, config, due, past: None }
+    }
+
+    /// The instance for the first attempt.
+    pub(super) fn first(&self, now: Instant) -> Result<Picked<'a>, Unpicked> {
+        look(self.local, &Tried::default(), now)
+    }
+
+    /// The next attempt after so many; none when there is no instance for one, else what forbids it. Takes it from the
+    /// budget.
+    pub(super) fn next(
+        &mut self,
+        last: Last,
+        attempts: u32,
+        now: Instant,
+    ) -> Result<Next<'a>, Option<Suppressed>> {
+        let past = self.past.get_or_insert_default();
+        past.tried.add(last.id);
+        past.bound.extend(last.until.map(|until| (last.id, until)));
+        let (picked, ready) = past.pick(self.local, last.id, now).map_err(|_| None)?;
+        // An instance that did not answer, or asked to be left alone, says nothing of one that was not tried yet.
+        let at_once = !past.round && (!last.answered || last.until.is_some());
+        let backoff = if at_once { Duration::ZERO } else { backoff(self.config, attempts) };
+        let wait = ready.saturating_duration_since(now);
+        let pause = backoff.max(wait);
+        let fits = match self.due {
+            Some(due) => now + pause < due,
+            None => wait <= PATIENCE,
+        };
+        if !fits {
+            return Err(Some(Suppressed::Timeout));
+        }
+        if self.local.service.budget.as_ref().is_some_and(|budget| !budget.take(now)) {
+            return Err(Some(Suppressed::Budget));
+        }
+        Ok(Next { picked, pause })
+    }
+
+    /// The instance for an attempt that had to wait.
+    pub(super) fn rested(&mut self, last: u64, now: Instant) -> Result<Picked<'a>, Unpicked> {
+        let past = self.past.get_or_insert_default();
+        past.pick(self.local, last, now).map(|(picked, _)| picked)
+    }
+
+    /// Remembers for the log how an attempt ended.
+    pub(super) fn note(&mut self, name: &str, how: impl std::fmt::Display) {
+        let failed = &mut self.past.get_or_insert_default().failed;
+        // The last one is what the client is told.
+        failed.truncate(TOLD - 1);
+        failed.push(format!("{name}: {how}"));
+    }
+
+    /// What a refusal's line says of them.
+    pub(super) fn told(&self, suppressed: Option<Suppressed>) -> String {
+        let past = self.past.as_ref();
+        let mut told = past.map(|past| past.failed.join("; ")).unwrap_or_default();
+        if let Some(suppressed) = suppressed {
+            told.push_str("; not sent again: ");
+            told.push_str(suppressed.label());
+        }
+        told
+    }
+}
+
+impl Past {
+    /// The next instance and when it may be asked: one that was not tried while there is one, then not the one that
+    /// failed last while there is another, then the one that asked to be left alone for the shortest.
+    fn pick<'a>(
+        &mut self,
+        local: &'a Local,
+        last: u64,
+        now: Instant,
+    ) -> Result<(Picked<'a>, Instant), Unpicked> {
+        match look(local, &self.tried, now) {
+            Err(Unpicked::AllTried) => self.round = true,
+            picked => return picked.map(|picked| (picked, now)),
+        }
+        let bound = self.bound.clone();
+        let kept = || bound.iter().filter(|(_, until)| *until > now).map(|(id, _)| *id);
+        self.tried.restart(kept().chain([last]));
+        match look(local, &self.tried, now) {
+            Err(Unpicked::AllTried) => {}
+            picked => return picked.map(|picked| (picked, now)),
+        }
+        self.tried.restart(kept());
+        match look(local, &self.tried, now) {
+            Err(Unpicked::AllTried) => {}
+            picked => return picked.map(|picked| (picked, now)),
+        }
+        let soonest = bound.iter().filter(|(_, until)| *until > now).min_by_key(|(_, at)| *at);
+        let Some((soonest, until)) = soonest else { return Err(Unpicked::NoInstance) };
+        self.tried.restart(kept().filter(|id| id != soonest));
+        look(local, &self.tried, now).map(|picked| (picked, *until))
+    }
+}
+
+fn look<'a>(local: &'a Local, tried: &Tried, now: Instant) -> Result<Picked<'a>, Unpicked> {
+    local.pick(&Wish { tried, hash: None, now })
+}
+
+/// Drawn from nothing to the bound, so that those who were let down together do not come back together.
+fn backoff(config: &RetryConfig, attempts: u32) -> Duration {
+    most_backoff(config, attempts).mul_f64(fastrand::f64())
+}
+
+/// The longest pause after so many attempts.
+fn most_backoff(config: &RetryConfig, attempts: u32) -> Duration {
+    let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1));
+    config.backoff.saturating_mul(doubled).min(config.max_backoff)
+}
+
+/// When an answer says that it may be asked for again (RFC 9110 section 10.2.3): after so many seconds, or then.
+pub(super) fn retry_after(headers: &HeaderMap, now: Instant, date: SystemTime) -> Option<Instant> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More than fits into a number is as far off as anything.
+        const FAR: u32 = 1 << 30;
+        return now.checked_add(Duration::from_secs(text.parse().unwrap_or(FAR).min(FAR).into()));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    now.checked_add(at.duration_since(date).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;
