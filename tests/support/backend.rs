@@ -30,6 +30,11 @@ impl Backend {
         Peer::new(stream)
     }
 
+    /// The next connection, however long it is in coming.
+    pub(crate) async fn accept_any(&self) -> Peer {
+        Peer::new(self.listener.accept().await.expect("one").0)
+    }
+
     /// The next connection with its first request.
     pub(crate) async fn request(&self) -> (Peer, Message) {
         let mut peer = self.accept().await;
