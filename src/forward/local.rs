@@ -58,6 +58,8 @@ struct View {
     turns: Vec<Rc<Slot>>,
     /// Those whose breaker lets a few through to see.
     probing: Vec<Rc<Slot>>,
+    /// Until when breakers let nothing through, as long as nothing changes.
+    shut: Option<Instant>,
     /// Over `turns`.
     balancer: Box<dyn Balancer>,
     picks: usize,
@@ -143,6 +145,7 @@ impl Local {
             slots: Vec::new(),
             turns: Vec::new(),
             probing: Vec::new(),
+            shut: None,
             balancer: build(&[], 0),
             picks: worker,
         };
@@ -210,6 +213,7 @@ impl View {
         let slots = |at: &[usize]| at.iter().map(|at| Rc::clone(&self.slots[*at])).collect();
         (self.turns, self.probing) = (slots(&rotation.turns), slots(&rotation.probing));
         (self.panic, self.uneven) = (rotation.panic, rotation.uneven);
+        self.shut = None;
         self.balancer = balance::named(&service.config.balance)(&self.turns, self.picks);
         let few = self.slots.len() <= FEW;
         self.rests_until = if few { now } else { now + REST * began.elapsed() };
@@ -232,7 +236,10 @@ impl View {
     }
 
     fn choose(&mut self, wish: &Wish<'_>) -> Result<Chosen, Unpicked> {
-        if let Some(chosen) = self.probe(wish) {
+        if let Some(until) = self.shut.filter(|until| wish.now < *until) {
+            return Err(Unpicked::Open { until });
+        }
+        if let Some(chosen) = probe(&self.probing, wish) {
             return Ok(chosen);
         }
         if wish.tried.is_empty() {
@@ -259,7 +266,7 @@ impl View {
             } else {
                 self.balancer.other(&turn)
             };
-            let Some(at) = at else { return Err(self.why(wish, shut)) };
+            let Some(at) = at else { return self.left(wish, &passed, shut) };
             let slot = &self.turns[at];
             match slot.instance.breaker.as_ref().map(|breaker| breaker.admit(wish.now)) {
                 None => return Ok((Rc::clone(slot), None)),
@@ -267,19 +274,43 @@ impl View {
                 Some(Err(why)) => {
                     shut = Some(sooner(shut, why));
                     if !passed.add(slot.instance.id) {
-                        return Err(self.why(wish, shut));
+                        return self.left(wish, &passed, shut);
                     }
                 }
             }
         }
     }
 
-    /// An instance whose breaker wants to see whether it is well again.
-    fn probe(&self, wish: &Wish<'_>) -> Option<Chosen> {
-        self.probing.iter().filter(|slot| !wish.tried.holds(slot.instance.id)).find_map(|slot| {
-            let pass = slot.instance.breaker.as_ref()?.admit(wish.now).ok()?;
-            Some((Rc::clone(slot), Some(pass)))
-        })
+    /// None at its turn. One is left whose breaker was not asked, of very many, or was open for long enough without
+    /// anybody having noticed yet.
+    fn left(
+        &mut self,
+        wish: &Wish<'_>,
+        passed: &Tried,
+        shut: Option<Shut>,
+    ) -> Result<Chosen, Unpicked> {
+        let first = self.picks.checked_rem(self.turns.len()).unwrap_or_default();
+        let (later, sooner) = self.turns.split_at(first);
+        let turns = sooner.iter().chain(later);
+        let unasked = probe(turns.filter(|slot| !passed.holds(slot.instance.id)), wish);
+        let rested = || {
+            let open = |slot: &&Rc<Slot>| {
+                let reasons = slot.instance.standing.reasons();
+                reasons.has(Reason::Open) && !reasons.has(Reason::Drained)
+            };
+            probe(self.slots.iter().filter(open), wish)
+        };
+        if let Some(chosen) = unasked.or_else(rested) {
+            return Ok(chosen);
+        }
+        let why = self.why(wish, shut);
+        if let Unpicked::Open { until } = why
+            && self.turns.is_empty()
+            && self.probing.is_empty()
+        {
+            self.shut = Some(until);
+        }
+        Err(why)
     }
 
     /// Why there is none.
@@ -287,7 +318,8 @@ impl View {
         if !wish.tried.is_empty() && !self.turns.is_empty() {
             return Unpicked::AllTried;
         }
-        let breakers = self.slots.iter().filter_map(|slot| slot.instance.breaker.as_ref());
+        let in_hand = self.slots.iter().filter(|slot| !slot.instance.standing.has(Reason::Drained));
+        let breakers = in_hand.filter_map(|slot| slot.instance.breaker.as_ref());
         let shuts = breakers.filter_map(|breaker| breaker.shut(wish.now));
         match shuts.fold(shut, |soonest, why| Some(sooner(soonest, why))) {
             Some(why) => why.into(),
@@ -310,6 +342,14 @@ fn ease(
     }
     let usable = |at: usize| (turn.usable)(at) && !starts_slowly(at);
     balancer.pick(&Turn { usable: &usable, ..*turn }).unwrap_or(at)
+}
+
+/// The first that was not tried and whose breaker lets one more through.
+fn probe<'a>(among: impl IntoIterator<Item = &'a Rc<Slot>>, wish: &Wish<'_>) -> Option<Chosen> {
+    among.into_iter().filter(|slot| !wish.tried.holds(slot.instance.id)).find_map(|slot| {
+        let pass = slot.instance.breaker.as_ref()?.admit(wish.now).ok()?;
+        Some((Rc::clone(slot), Some(pass)))
+    })
 }
 
 /// The one that may let something through first.

@@ -1,16 +1,22 @@
 //! An instance that was chosen for an attempt, until what the attempt says of it is told.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::breaker::{Breaker, Moved, Pass, State};
+use http::StatusCode;
+
+use super::breaker::{Breaker, Hold, Moved, Pass, State};
 use super::instance::Instance;
 use super::local::Local;
 use super::outlier;
 use super::pool::Slot;
 use super::standing::Reason;
 use super::verdict::Verdict;
+use crate::wire::after;
+use crate::wire::h1::Link;
+use crate::wire::h1::outbound::{End, Home};
 
 /// The right to one attempt at an instance. Dropped without a verdict, it says nothing of the instance: the client left.
 #[derive(Debug)]
@@ -24,6 +30,8 @@ pub struct Picked<'a> {
     whole: Option<Whole<'a>>,
     /// Of the instance's own.
     own: Option<Pass>,
+    /// Its place among those that may be under way.
+    hold: RefCell<Option<Hold>>,
 }
 
 /// The right of a service's breaker to one attempt.
@@ -37,15 +45,23 @@ pub(super) struct Whole<'a> {
 impl<'a> Whole<'a> {
     /// Until it is told or dropped.
     pub(super) fn new(local: &'a Local, breaker: &'a Breaker, pass: Pass) -> Self {
-        Self { local, breaker, pass: Some(pass) }
+        let whole = Self { local, breaker, pass: Some(pass) };
+        if let Some(moved) = whole.pass.as_ref().and_then(Pass::moved) {
+            whole.moved(moved);
+        }
+        whole
+    }
+
+    fn moved(&self, moved: Moved) {
+        let service = &self.local.service;
+        say(&service.config.name, "*", self.breaker, moved);
+        service.stir();
     }
 
     fn tell(&mut self, verdict: Verdict, now: Instant) {
         let Some(pass) = self.pass.take() else { return };
         if let Some(moved) = self.breaker.told(self.local.worker, pass, verdict, now) {
-            let service = &self.local.service;
-            say(&service.config.name, "*", moved);
-            service.stir();
+            self.moved(moved);
         }
     }
 }
@@ -61,11 +77,41 @@ impl<'a> Picked<'a> {
     pub(super) fn new(
         local: &'a Local,
         slot: Rc<Slot>,
-        whole: Option<Whole<'a>>,
-        own: Option<Pass>,
+        mut whole: Option<Whole<'a>>,
+        mut own: Option<Pass>,
         now: Instant,
     ) -> Self {
-        Self { slot, since: now, local, whole, own }
+        let of_whole = whole.as_mut().and_then(|whole| whole.pass.as_mut());
+        let hold = of_whole.into_iter().chain(&mut own).find_map(Pass::take_hold);
+        let moved = own.as_ref().and_then(Pass::moved);
+        let picked = Self { slot, since: now, local, whole, own, hold: RefCell::new(hold) };
+        if let Some(moved) = moved {
+            picked.moved(moved);
+        }
+        picked
+    }
+
+    /// When this attempt must have its answer's head, where that of the exchange is known.
+    pub fn due(&self, exchange: Option<Instant>, now: Instant) -> Option<Instant> {
+        let whole = self.whole.as_ref().map(|whole| whole.breaker);
+        let breaker = whole.or(self.slot.instance.breaker.as_ref());
+        let own = breaker.and_then(Breaker::timeout).and_then(|most| after(now, most));
+        exchange.into_iter().chain(own).min()
+    }
+
+    /// Where the connection goes when the answer's body is over. From then on the attempt's place is free for another.
+    pub fn home(&self) -> Rc<dyn Home> {
+        let slot = Rc::clone(&self.slot);
+        match self.hold.take() {
+            None => slot,
+            // Only what has a bound on its attempts pays for this.
+            held => Rc::new(Held { slot, hold: Cell::new(held) }),
+        }
+    }
+
+    fn moved(&self, moved: Moved) {
+        moved_on(&self.slot.instance, &self.local.service.config.name, moved);
+        self.local.service.stir();
     }
 
     /// What the attempt says of its instance.
@@ -90,8 +136,7 @@ impl<'a> Picked<'a> {
             return;
         };
         if let Some(moved) = breaker.told(self.local.worker, pass, verdict, now) {
-            moved_on(&self.slot.instance, &self.local.service.config.name, moved);
-            self.local.service.stir();
+            self.moved(moved);
         }
     }
 }
@@ -102,17 +147,49 @@ impl Drop for Picked<'_> {
     }
 }
 
-/// Takes over in an instance's standing where its breaker stands now, and says so.
-pub(super) fn moved_on(instance: &Instance, service: &str, moved: Moved) {
-    instance.standing.set(Reason::Open, moved.to == State::Open);
-    instance.standing.set(Reason::HalfOpen, moved.to == State::HalfOpen);
-    say(service, &instance.place, moved);
+/// An instance's connection in use by an answer's body, with its place among those that may be under way.
+struct Held {
+    slot: Rc<Slot>,
+    hold: Cell<Option<Hold>>,
 }
 
-fn say(service: &str, instance: impl std::fmt::Display, moved: Moved) {
-    let (from, to) = (moved.from.as_str(), moved.to.as_str());
+impl Home for Held {
+    fn done(&self, link: Option<Box<Link>>, status: StatusCode, end: End) {
+        drop(self.hold.take());
+        self.slot.done(link, status, end);
+    }
+}
+
+/// Takes over in an instance's standing where its breaker stands now, and says that it moved.
+pub(super) fn moved_on(instance: &Instance, service: &str, moved: Moved) {
+    let Some(breaker) = &instance.breaker else { return };
+    // Several threads may be here, each after a move of its own. Who writes last has seen the newest.
+    loop {
+        let state = breaker.state();
+        instance.standing.set(Reason::Open, state == State::Open);
+        instance.standing.set(Reason::HalfOpen, state == State::HalfOpen);
+        if breaker.state() == state {
+            break;
+        }
+    }
+    say(service, &instance.place, breaker, moved);
+}
+
+/// A line of the log. `instance` is `*` for a service's own breaker.
+pub(super) fn say(
+    service: &str,
+    instance: impl std::fmt::Display,
+    breaker: &Breaker,
+    moved: Moved,
+) {
+    let (from, to, why) = (moved.from.as_str(), moved.to.as_str(), moved.why);
     match moved.to {
-        State::Open => tracing::warn!(service, %instance, from, to, "breaker"),
-        State::Closed | State::HalfOpen => tracing::info!(service, %instance, from, to, "breaker"),
+        State::Open => {
+            let probe_in = breaker.open();
+            tracing::warn!(service, %instance, from, to, %why, ?probe_in, "breaker");
+        }
+        State::Closed | State::HalfOpen => {
+            tracing::info!(service, %instance, from, to, %why, "breaker");
+        }
     }
 }

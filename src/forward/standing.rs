@@ -1,6 +1,6 @@
 //! What speaks against an instance: read with every pick, written when something changes.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::AcqRel, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::model::Share;
@@ -91,13 +91,14 @@ impl Standing {
         self.reasons().has(reason)
     }
 
-    /// Says so; whether that is news. Who calls tells the workers ([`super::Service::stir`]).
+    /// Says so; whether that is news. Who calls tells the workers ([`super::Service::stir`]). Ordered, so that who writes
+    /// after another thread also sees what that one went by.
     pub fn set(&self, reason: Reason, on: bool) -> bool {
         let bit = reason as u8;
         let before = if on {
-            self.reasons.fetch_or(bit, Relaxed)
+            self.reasons.fetch_or(bit, AcqRel)
         } else {
-            self.reasons.fetch_and(!bit, Relaxed)
+            self.reasons.fetch_and(!bit, AcqRel)
         };
         (before & bit != 0) != on
     }
