@@ -18,9 +18,9 @@ use crate::forward::outlier::Cause;
 use crate::forward::service::{Snapshot, Source};
 use crate::gateway::Table;
 use crate::observe::metric::{
-    ATTEMPTS, BUILD_INFO, CHECKS, CONNECTIONS, DURATION, EJECTIONS, IN_FLIGHT, INSTANCES, PANIC,
-    RATE_LIMIT_KEYS, RATE_LIMIT_OVERFLOW, REFUSALS, REGISTRY_AGE, REGISTRY_UP, REQUESTS, RETRIES,
-    RETRIES_SUPPRESSED, UPSTREAM_CONNECTIONS,
+    ATTEMPTS, BREAKER_STATE, BUILD_INFO, CHECKS, CONNECTIONS, DURATION, EJECTIONS, IN_FLIGHT,
+    INSTANCES, PANIC, RATE_LIMIT_KEYS, RATE_LIMIT_OVERFLOW, REFUSALS, REGISTRY_AGE, REGISTRY_UP,
+    REQUESTS, RETRIES, RETRIES_SUPPRESSED, UPSTREAM_CONNECTIONS,
 };
 use crate::observe::{self, CONTENT_TYPE, Page, RouteNumbers, Totals};
 use crate::refusal::Refusal;
@@ -186,6 +186,7 @@ fn services(page: &mut Page, world: &World, table: &Table) {
         }
     }
     checks(page, table, &snapshots);
+    breakers(page, &snapshots);
     let mut family = page.family(&PANIC);
     for (service, snapshot) in &snapshots {
         family.sample(&[("service", *service)], u8::from(snapshot.panic));
@@ -197,6 +198,20 @@ fn services(page: &mut Page, world: &World, table: &Table) {
         }
     }
     ages(page, world, table, &snapshots);
+}
+
+fn breakers(page: &mut Page, snapshots: &[(&str, Snapshot)]) {
+    let mut family = page.family(&BREAKER_STATE);
+    for (service, snapshot) in snapshots {
+        if let Some(state) = snapshot.breaker {
+            family.sample(&[("service", *service), ("instance", "*")], state.number());
+        }
+        for instance in &snapshot.instances {
+            let Some(state) = instance.breaker else { continue };
+            let address = instance.endpoint.address.to_string();
+            family.sample(&[("service", *service), ("instance", &address)], state.number());
+        }
+    }
 }
 
 /// Of services that have checks.

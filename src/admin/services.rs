@@ -64,6 +64,7 @@ fn shown(config: &ServiceConfig, registry: Option<&str>, snapshot: &Snapshot) ->
         "name": config.name,
         "registry": registry,
         "balance": config.balance,
+        "breaker": breaker_state(snapshot.breaker),
         "state": state(snapshot),
         "panic": snapshot.panic,
         "source": source,
@@ -103,7 +104,7 @@ pub(super) fn instance(config: &ServiceConfig, instance: &InstanceSnapshot) -> V
         "health": health(config, instance),
         "health_error": instance.checked.as_ref().and_then(|checked| checked.error.as_ref()),
         "health_checked": instance.checked.as_ref().map(|checked| rfc3339(checked.at)),
-        "breaker": instance.breaker.map_or("off", breaker::State::as_str),
+        "breaker": breaker_state(instance.breaker),
         "drained_until": instance.drained_until.map(rfc3339),
         "ejected_until": instance.ejected_until.map(rfc3339),
         "in_flight": instance.in_flight,
@@ -114,6 +115,10 @@ pub(super) fn instance(config: &ServiceConfig, instance: &InstanceSnapshot) -> V
             "idle": instance.idle_connections,
         },
     })
+}
+
+fn breaker_state(state: Option<breaker::State>) -> &'static str {
+    state.map_or("off", breaker::State::as_str)
 }
 
 /// The words for what an instance is good for now.
@@ -194,6 +199,7 @@ mod tests {
             source,
             panic: false,
             ejections: [0, 0],
+            breaker: Some(breaker::State::HalfOpen),
             instances,
             attempts: vec![("ok", 8), ("connect", 2)],
             checks: Tally::default().counts(),
@@ -213,6 +219,7 @@ mod tests {
                 "name": "consul/orders",
                 "registry": "consul",
                 "balance": "round_robin",
+                "breaker": "half_open",
                 "state": "degraded",
                 "panic": false,
                 "source": "stale",

@@ -218,12 +218,20 @@ impl Service {
         let (ramps, ramped) = slow_start::settle(self, &set.instances, now);
         let mut changed = drains || ejections || ramps;
         let mut next = [drained, ejected, ramped].into_iter().flatten().min();
+        let name = &self.config.name;
+        if let Some(breaker) = &self.breaker {
+            let (moved, due) = breaker.settle(now);
+            if let Some(moved) = moved {
+                picked::say(name, "*", breaker, moved);
+            }
+            next = next.into_iter().chain(due).min();
+        }
         for instance in &set.instances {
             let Some(breaker) = &instance.breaker else { continue };
             let (moved, due) = breaker.settle(now);
             if let Some(moved) = moved {
                 changed = true;
-                picked::moved_on(instance, &self.config.name, moved);
+                picked::moved_on(instance, name, moved);
             }
             next = next.into_iter().chain(due).min();
         }
@@ -271,6 +279,7 @@ impl Service {
             source: set.source.clone(),
             panic: set.panics(self.config.panic),
             ejections: self.ejections.counts(),
+            breaker: self.breaker.as_ref().map(Breaker::state),
             instances: set
                 .instances
                 .iter()
@@ -292,6 +301,8 @@ pub struct Snapshot {
     pub panic: bool,
     /// So far, in the order of [`outlier::Cause::ALL`].
     pub ejections: [u64; outlier::Cause::ALL.len()],
+    /// Where its own breaker stands, if it has one.
+    pub breaker: Option<breaker::State>,
     /// In the order of their addresses.
     pub instances: Vec<InstanceSnapshot>,
     /// Attempts by result: `ok`, `connect`, `reset`, `timeout`, `malformed`, `client_gone`.
