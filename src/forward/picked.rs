@@ -14,7 +14,6 @@ use super::outlier;
 use super::pool::Slot;
 use super::standing::Reason;
 use super::verdict::Verdict;
-use crate::wire::after;
 use crate::wire::h1::Link;
 use crate::wire::h1::outbound::{End, Home};
 
@@ -91,12 +90,10 @@ impl<'a> Picked<'a> {
         picked
     }
 
-    /// When this attempt must have its answer's head, where that of the exchange is known.
-    pub fn due(&self, exchange: Option<Instant>, now: Instant) -> Option<Instant> {
+    /// The breaker that watches over this attempt.
+    pub fn breaker(&self) -> Option<&Breaker> {
         let whole = self.whole.as_ref().map(|whole| whole.breaker);
-        let breaker = whole.or(self.slot.instance.breaker.as_ref());
-        let own = breaker.and_then(Breaker::timeout).and_then(|most| after(now, most));
-        exchange.into_iter().chain(own).min()
+        whole.or(self.slot.instance.breaker.as_ref())
     }
 
     /// Where the connection goes when the answer's body is over. From then on the attempt's place is free for another.

@@ -305,9 +305,9 @@ impl Lease {
     }
 
     /// Gives the connection to the answer's body, which brings it home.
-    pub fn hand_over(mut self) -> Option<(Box<Link>, Rc<Slot>)> {
+    pub fn hand_over(mut self) -> Option<Box<Link>> {
         self.over = true;
-        self.link.take().map(|link| (link, Rc::clone(&self.slot)))
+        self.link.take()
     }
 }
 

@@ -21,7 +21,7 @@ use crate::exchange::{Exchange, RetryReason, Suppressed};
 use crate::refusal::Refusal;
 use crate::wire::body::Replay;
 use crate::wire::h1::Early;
-use crate::wire::h1::outbound::{self, Home};
+use crate::wire::h1::outbound;
 use crate::wire::{Body, after, clock};
 
 /// Parts of an answer that is not passed on which are read for the sake of its connection, if they are there already.
@@ -174,7 +174,7 @@ impl<'a> Sending<'a> {
         let due = earlier(self.due, self.bound(picked));
         let mut wanted = Wanted { cautious: self.cautious, fresh: false, due };
         loop {
-            let tried = once(&picked.slot, wanted, self.call, parts, body).await;
+            let tried = once(picked, wanted, self.call, parts, body).await;
             // That says nothing of the instance, which may be well: only the connection lay idle.
             let stale = tried.as_ref().is_err_and(|error| self.retry.is_stale(*error));
             if !stale || !body.rewind() || due.is_some_and(|due| Instant::now() >= due) {
@@ -193,8 +193,7 @@ impl<'a> Sending<'a> {
 
     /// When an attempt that begins now has taken too long.
     fn bound(&self, picked: &Picked<'_>) -> Option<Instant> {
-        let breaker = picked.slot.instance.breaker.as_ref().or(self.local.service.breaker.as_ref());
-        let own = breaker.and_then(Breaker::timeout);
+        let own = picked.breaker().and_then(Breaker::timeout);
         let bound = self.call.retry.per_try_timeout.into_iter().chain(own).min()?;
         Instant::now().checked_add(bound)
     }
@@ -298,13 +297,13 @@ fn none(local: &Local, unpicked: Unpicked, exchange: &mut Exchange) -> Refusal {
 
 /// The answer, and whether the whole request had been sent before it.
 async fn once(
-    slot: &Rc<Slot>,
+    picked: &Picked<'_>,
     wanted: Wanted,
     call: &Call<'_>,
     parts: &Parts,
     body: &mut Replay<'_>,
 ) -> Result<(Response<Body>, bool), SendError> {
-    let (mut lease, reused) = slot.connection(wanted).await.map_err(|none| {
+    let (mut lease, reused) = picked.slot.connection(wanted).await.map_err(|none| {
         let late = wanted.due.is_some_and(|due| Instant::now() >= due);
         let none = match none {
             NoConnection::Refused if late => NoConnection::Late,
@@ -317,9 +316,8 @@ async fn once(
     let answered = outbound::exchange(link, parts, body, call.early, wanted.due)
         .await
         .map_err(|failure| SendError::of(failure, reused))?;
-    let (link, slot) = lease.hand_over().ok_or(lost)?;
-    let home: Rc<dyn Home> = slot;
-    let body = outbound::body(link, &answered, call.idle_timeout, home);
+    let link = lease.hand_over().ok_or(lost)?;
+    let body = outbound::body(link, &answered, call.idle_timeout, picked.home());
     Ok((Response::from_parts(answered.head.parts, body), answered.uploaded))
 }
 
