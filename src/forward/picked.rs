@@ -179,14 +179,17 @@ pub(super) fn say(
     breaker: &Breaker,
     moved: Moved,
 ) {
-    let (from, to, why) = (moved.from.as_str(), moved.to.as_str(), moved.why);
+    let (from, to, why) = (moved.from.as_str(), moved.to.as_str(), moved.why.to_string());
     match moved.to {
         State::Open => {
             let probe_in = breaker.open();
-            tracing::warn!(service, %instance, from, to, %why, ?probe_in, "breaker");
+            tracing::warn!(service, %instance, from, to, why, ?probe_in, "breaker");
         }
         State::Closed | State::HalfOpen => {
-            tracing::info!(service, %instance, from, to, %why, "breaker");
+            tracing::info!(service, %instance, from, to, why, "breaker");
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

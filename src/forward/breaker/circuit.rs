@@ -187,7 +187,8 @@ impl Circuit {
 
     fn opened(&self, generation: Generation, now: Instant) -> (Generation, Phase) {
         let open = u64::try_from(self.open.as_nanos()).unwrap_or(u64::MAX);
-        let until = clock::nanos(now).saturating_add(open).div_ceil(1_000_000);
+        // Rounded down, so that a client is never told to wait for longer than is written.
+        let until = clock::nanos(now).saturating_add(open) / 1_000_000;
         (generation.wrapping_add(1) & GENERATION, Phase::Open { until })
     }
 
