@@ -1,4 +1,5 @@
 //! What fails too much is cut off.
+#![expect(clippy::expect_used, reason = "a test fails by panicking and says why")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};

@@ -189,7 +189,9 @@ impl Breaker {
 
     /// How an attempt ended. Once per pass, and always by the thread of this worker.
     pub fn told(&self, worker: usize, pass: Pass, verdict: Verdict, now: Instant) -> Option<Moved> {
-        let Through { generation, probe, .. } = pass.through;
+        let Pass { through: Through { generation, probe, .. }, hold } = pass;
+        // Free before anyone looks at what this attempt changes.
+        drop(hold);
         let good = match verdict {
             Verdict::Good => Some(true),
             Verdict::Failed => Some(false),

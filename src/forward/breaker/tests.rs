@@ -579,7 +579,6 @@ fn never_more_than_there_are_places_for_on_many_threads() {
 
 #[test]
 #[ignore = "prints what an attempt costs; run it alone, optimised"]
-#[expect(clippy::print_stderr, reason = "for who measures")]
 fn what_a_good_attempt_costs() {
     const ROUNDS: u32 = 5_000_000;
     for (name, breaker) in
