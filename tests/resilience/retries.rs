@@ -299,7 +299,7 @@ async fn load(gateway: &Gateway, requests: usize, status: u16) -> usize {
     }
     let mut such = 0;
     for client in clients {
-        such += client.await.expect("it asks");
+        such += client.await.unwrap_or_default();
     }
     such
 }
