@@ -261,7 +261,15 @@ impl Answer {
 fn note(local: &Local, slot: &Slot, ended: Ended, attempt: Attempt) {
     local.service.attempted(local.worker, attempt);
     let (service, instance) = (&local.service.config.name, &slot.instance.place);
-    tracing::debug!(%service, %instance, %ended, "an attempt ended");
+    match ended {
+        Ended::Answered(status) => {
+            let status = status.as_u16();
+            tracing::debug!(%service, %instance, status, "an attempt was answered");
+        }
+        Ended::Failed(SendError { at, reused }) => {
+            tracing::debug!(%service, %instance, ?at, reused, "an attempt failed");
+        }
+    }
 }
 
 /// Ends an answer that is not passed on. Its connection can be used again if the rest of it is there already, as of most
