@@ -4,15 +4,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
-use super::threshold::{Health, Threshold, Turned};
+use super::threshold::{Health, Threshold};
+use super::told::Told;
 use super::{grpc, http, tcp};
 use crate::config::model::{HealthCheck, HealthConfig};
 use crate::forward::instance::Instance;
-use crate::forward::service::Service;
-use crate::forward::standing::Reason;
 
 /// So many checks of a service may begin at a time, that ten thousand instances do not mean as many connections in one
 /// instant. A check that takes longer than [`YOUNG`] makes room for the next: instances that hang cost the others that
@@ -25,11 +25,9 @@ const JITTER: f64 = 0.1;
 
 /// What the checks of a service's instances share.
 pub(super) struct Attendance {
-    service: Arc<Service>,
     config: HealthConfig,
     places: Semaphore,
-    /// Told when an instance went up or down.
-    pub(super) changed: Notify,
+    told: Sender<Told>,
 }
 
 /// Why a check was not good.
@@ -68,18 +66,21 @@ impl Bad {
 }
 
 impl Attendance {
-    /// For the checks of this service.
-    pub(super) fn new(service: Arc<Service>, config: HealthConfig) -> Self {
-        let places = Semaphore::new(BEGINNING);
-        Self { service, config, places, changed: Notify::new() }
+    /// Checks as this says, which are told here.
+    pub(super) fn new(config: HealthConfig, told: Sender<Told>) -> Self {
+        Self { config, places: Semaphore::new(BEGINNING), told }
     }
 
-    /// Checks one instance for as long as it is polled, the first time at once.
+    /// Checks one instance for as long as somebody is told, the first time at once.
     pub(super) async fn attend(self: Arc<Self>, instance: Arc<Instance>) {
         let mut threshold = Threshold::of(instance.standing.reasons());
         loop {
             let checked = self.check(&instance).await;
-            self.note(&instance, &mut threshold, &checked);
+            let turned = threshold.note(checked.is_ok(), &self.config);
+            let told = Told { instance: Arc::clone(&instance), checked, turned };
+            if self.told.send(told).await.is_err() {
+                return;
+            }
             let pause = pause(&self.config, threshold.health(), fastrand::f64());
             tokio::time::sleep(pause).await;
         }
@@ -97,44 +98,6 @@ impl Attendance {
             Err(_) => asked.await,
         };
         asked.unwrap_or(Err(Bad::Late(within)))
-    }
-
-    /// Takes over what a check said.
-    fn note(&self, instance: &Instance, threshold: &mut Threshold, checked: &Result<(), Bad>) {
-        instance.checks.note(checked.as_ref().err());
-        if let Some(turned) = threshold.note(checked.is_ok(), &self.config) {
-            match checked {
-                Ok(()) => came_up(instance),
-                Err(_) => went_down(instance),
-            }
-            say(&self.service.config.name, instance, turned, checked);
-            self.changed.notify_one();
-        }
-        // Last, so that who sees a check counted also sees what it changed.
-        self.service.checks.add(checked);
-    }
-}
-
-/// The one place where checks bring an instance up.
-fn came_up(instance: &Instance) {
-    instance.standing.set(Reason::Down, false);
-    instance.standing.set(Reason::Unchecked, false);
-}
-
-fn went_down(instance: &Instance) {
-    // In this order: between the two it must not look usable.
-    instance.standing.set(Reason::Down, true);
-    instance.standing.set(Reason::Unchecked, false);
-}
-
-fn say(service: &str, instance: &Instance, turned: Turned, checked: &Result<(), Bad>) {
-    let Turned { from, checks } = turned;
-    let (from, instance) = (from.as_str(), &instance.place);
-    match checked {
-        Ok(()) => tracing::info!(service, %instance, from, to = "up", checks, "health"),
-        Err(error) => {
-            tracing::warn!(service, %instance, from, to = "down", checks, %error, "health");
-        }
     }
 }
 

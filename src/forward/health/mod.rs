@@ -7,14 +7,17 @@ mod message;
 mod record;
 mod tcp;
 mod threshold;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use self::attend::Attendance;
+use self::told::Told;
 use super::instance::Instance;
 use super::service::Service;
 use super::standing::Reason;
@@ -22,24 +25,31 @@ use super::standing::Reason;
 pub use self::record::{Checked, Record, Tally};
 
 /// Workers look at every instance anew when one has changed: ten thousand that come up one by one must not make them
-/// look ten thousand times. The first change of many is told at once.
+/// look ten thousand times. The first change of many is taken over at once.
 const APART: Duration = Duration::from_millis(20);
+/// So many checks are taken over together; one too many waits.
+const TOGETHER: usize = 1024;
 
 /// Checks every instance of the service as long as it is polled; changes what its standing says. Ends at once when the
 /// service has no checks.
 pub async fn watch(service: Arc<Service>) {
     let Some(config) = service.config.health.clone() else { return };
-    let attendance = Arc::new(Attendance::new(Arc::clone(&service), config));
+    let (tell, mut told) = mpsc::channel(TOGETHER);
+    let attendance = Arc::new(Attendance::new(config, tell));
     let mut watched = Watched::default();
     watched.renew(&attendance, &service.set().instances);
+    let mut news = Vec::new();
     loop {
         tokio::select! {
             () = service.renewed.notified() => {
                 watched.renew(&attendance, &service.set().instances);
             }
-            () = attendance.changed.notified() => {
-                service.stir();
-                tokio::time::sleep(APART).await;
+            _ = told.recv_many(&mut news, TOGETHER) => {
+                news.retain(|told: &Told| watched.known.contains_key(&told.instance.id));
+                if told::take(&service, &news) {
+                    tokio::time::sleep(APART).await;
+                }
+                news.clear();
             }
         }
     }

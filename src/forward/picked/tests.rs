@@ -144,14 +144,13 @@ fn every_place_at_every_instance_is_found_however_many_are_full() {
         let (local, now) = (local(trip, scope, INSTANCES), start());
         let picked: Vec<_> = (0..places).map(|_| pick(&local, now).unwrap()).collect();
         assert_eq!(pick(&local, now).unwrap_err(), Unpicked::Full);
-        let due = picked[0].due(None, now);
-        assert_eq!((due, picked[0].due(Some(now), now)), (Some(now + timeout), Some(now)));
+        assert_eq!(picked[0].breaker().and_then(Breaker::timeout), Some(timeout));
         // Its place is the connection's until the answer is over.
         let home = picked[0].home();
         drop(picked);
         let rest: Vec<_> = (1..places).map(|_| pick(&local, now).unwrap()).collect();
         assert_eq!(pick(&local, now).unwrap_err(), Unpicked::Full);
-        home.done(None, End::Complete);
+        home.done(None, http::StatusCode::OK, End::Complete);
         assert!(pick(&local, now).is_ok());
         drop(rest);
     }
