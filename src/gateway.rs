@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{ALLOW, VARY};
+use http::header::{ALLOW, SET_COOKIE, VARY};
 use http::request::Parts;
 use http::{Method, Response, Version};
 use ipnet::IpNet;
@@ -250,6 +250,8 @@ impl Gateway {
         for (name, value) in exchange.marks.drain(..) {
             match name {
                 VARY => guard::cors::vary(headers, value),
+                // Beside those of the upstream.
+                SET_COOKIE => drop(headers.append(name, value)),
                 _ => drop(headers.insert(name, value)),
             }
         }

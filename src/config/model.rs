@@ -230,6 +230,8 @@ pub struct RegistrationConfig {
 
 /// How a service without `balance` is balanced.
 pub const BALANCE: &str = "round_robin";
+/// The balancer that goes by `hash_key`.
+pub const CONSISTENT_HASH: &str = "consistent_hash";
 /// Bound on making one connection to an instance.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The whole exchange until the final answer's head.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::check::Scope;
 use super::model::{
-    Endpoint, Found, HostPort, Lookup, PoolConfig, RouteConfig, Scheme, ServiceConfig,
+    CONSISTENT_HASH, Endpoint, Found, HashKey, HostPort, Lookup, PoolConfig, RouteConfig, Scheme,
+    ServiceConfig,
 };
 use super::problem::{Problems, suggest};
 use super::routes::Checked;
@@ -37,6 +38,12 @@ pub(super) fn services(
         let mut table = Table::new(title, schema::SERVICE, layers, problems);
         table.reject_unknown(&[]);
         let mut service = policies(&mut table, scope);
+        if let Some(node) = table.own("hash_key")
+            && service.balance != CONSISTENT_HASH
+        {
+            let message = format!("`hash_key` means nothing to the balancer `{}`", service.balance);
+            warnings.push(&node.place, message, "balance = \"consistent_hash\"");
+        }
         service.name.clone_from(&entry.key);
         service.source = Some(entry.place.file_line());
         service.found = if table.own("endpoints").is_some() {
@@ -178,6 +185,9 @@ fn policies(table: &mut Table<'_>, scope: &Scope<'_>) -> ServiceConfig {
     service.loss_guard = policies::loss_guard(table);
     service.stale = policies::stale(table);
     resilience::read(table, scope, &mut service);
+    if service.balance == CONSISTENT_HASH && service.hash_key.is_none() {
+        service.hash_key = Some(HashKey::ClientIp);
+    }
     service
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Course<'a> {
     local: &'a Local,
     config: &'a RetryConfig,
     due: Option<Instant>,
+    /// Of the request's key, where the service has one.
+    hash: Option<u64>,
     /// Boxed, as few exchanges have any: it would make each larger.
     past: Option<Box<Past>>,
 }
@@ -59,13 +61,19 @@ pub(super) struct Next<'a> {
 
 impl<'a> Course<'a> {
     /// Without an attempt yet.
-    pub(super) fn new(local: &'a Local, config: &'a RetryConfig, due: Option<Instant>) -> Self {
-        Self { local, config, due, past: None }
+    pub(super) fn new(
+        local: &'a Local,
+        config: &'a RetryConfig,
+        due: Option<Instant>,
+        hash: Option<u64>,
+    ) -> Self {
+        Self { local, config, due, hash, past: None }
     }
 
-    /// The instance for the first attempt.
-    pub(super) fn first(&self, now: Instant) -> Result<Picked<'a>, Unpicked> {
-        look(self.local, &Tried::default(), now)
+    /// The instance for the first attempt: the one that the client was at before, where clients stay.
+    pub(super) fn first(&self, headers: &HeaderMap, now: Instant) -> Result<Picked<'a>, Unpicked> {
+        let wish = Wish { tried: &Tried::default(), hash: self.hash, now };
+        self.local.stay(headers, &wish).map_or_else(|| self.local.pick(&wish), Ok)
     }
 
     /// The next attempt after so many; none when there is no instance for one, else what forbids it. Takes it from the
@@ -79,7 +87,7 @@ impl<'a> Course<'a> {
         let past = self.past.get_or_insert_default();
         past.tried.add(last.id);
         past.bound.extend(last.until.map(|until| (last.id, until)));
-        let (picked, ready) = past.pick(self.local, last.id, now).map_err(|_| None)?;
+        let (picked, ready) = past.pick((self.local, self.hash), last.id, now).map_err(|_| None)?;
         // An instance that did not answer, or asked to be left alone, says nothing of one that was not tried yet.
         let at_once = !past.round && (!last.answered || last.until.is_some());
         let backoff = if at_once { Duration::ZERO } else { backoff(self.config, attempts) };
@@ -101,7 +109,7 @@ impl<'a> Course<'a> {
     /// The instance for an attempt that had to wait.
     pub(super) fn rested(&mut self, last: u64, now: Instant) -> Result<Picked<'a>, Unpicked> {
         let past = self.past.get_or_insert_default();
-        past.pick(self.local, last, now).map(|(picked, _)| picked)
+        past.pick((self.local, self.hash), last, now).map(|(picked, _)| picked)
     }
 
     /// Remembers for the log how an attempt ended.
@@ -129,35 +137,39 @@ impl Past {
     /// failed last while there is another, then the one that asked to be left alone for the shortest.
     fn pick<'a>(
         &mut self,
-        local: &'a Local,
+        among: (&'a Local, Option<u64>),
         last: u64,
         now: Instant,
     ) -> Result<(Picked<'a>, Instant), Unpicked> {
-        match look(local, &self.tried, now) {
+        match look(among, &self.tried, now) {
             Err(Unpicked::AllTried) => self.round = true,
             picked => return picked.map(|picked| (picked, now)),
         }
         let bound = self.bound.clone();
         let kept = || bound.iter().filter(|(_, until)| *until > now).map(|(id, _)| *id);
         self.tried.restart(kept().chain([last]));
-        match look(local, &self.tried, now) {
+        match look(among, &self.tried, now) {
             Err(Unpicked::AllTried) => {}
             picked => return picked.map(|picked| (picked, now)),
         }
         self.tried.restart(kept());
-        match look(local, &self.tried, now) {
+        match look(among, &self.tried, now) {
             Err(Unpicked::AllTried) => {}
             picked => return picked.map(|picked| (picked, now)),
         }
         let soonest = bound.iter().filter(|(_, until)| *until > now).min_by_key(|(_, at)| *at);
         let Some((soonest, until)) = soonest else { return Err(Unpicked::NoInstance) };
         self.tried.restart(kept().filter(|id| id != soonest));
-        look(local, &self.tried, now).map(|picked| (picked, *until))
+        look(among, &self.tried, now).map(|picked| (picked, *until))
     }
 }
 
-fn look<'a>(local: &'a Local, tried: &Tried, now: Instant) -> Result<Picked<'a>, Unpicked> {
-    local.pick(&Wish { tried, hash: None, now })
+fn look<'a>(
+    (local, hash): (&'a Local, Option<u64>),
+    tried: &Tried,
+    now: Instant,
+) -> Result<Picked<'a>, Unpicked> {
+    local.pick(&Wish { tried, hash, now })
 }
 
 /// Drawn from nothing to the bound, so that those who were let down together do not come back together.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderValue;
 use tokio::sync::Notify;
 
@@ -20,6 +21,8 @@ use crate::config::model::{BreakerScope, Endpoint, HostPort, Scheme, ServiceConf
 pub struct Instance {
     /// Tells it from every other of this process.
     pub id: u64,
+    /// Tells it from every other of its service, in any process: what hashing goes by.
+    pub digest: u128,
     /// How to speak to it.
     pub scheme: Scheme,
     /// Where it is, as written or found. What has another place is another instance; all else may change.
@@ -80,6 +83,7 @@ impl Instance {
         standing.set(Reason::Unchecked, service.health.is_some());
         Self {
             id: NEXT.fetch_add(1, Relaxed),
+            digest: digest_of(&service.name, scheme, &place),
             address: address.map(|ip| SocketAddr::new(ip, place.port)),
             // A registry's host may be anything; one that cannot stand in a header is sent without its name.
             authority: authority.unwrap_or(HeaderValue::from_static("")),
@@ -106,11 +110,20 @@ impl Instance {
         (self.scheme, &self.place)
     }
 
-    /// Takes over what may change of it; whether its share of the traffic did.
+    /// Takes over what may change of it; whether anything did that its share of the traffic depends on.
     pub fn renew(&self, endpoint: &Endpoint) -> bool {
-        self.zone.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&endpoint.zone);
+        let mut zone = self.zone.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = *zone != endpoint.zone;
+        zone.clone_from(&endpoint.zone);
+        drop(zone);
         let was_gone = self.gone.swap(false, Relaxed);
-        self.weight.swap(endpoint.weight, Relaxed) != endpoint.weight || was_gone
+        self.weight.swap(endpoint.weight, Relaxed) != endpoint.weight || was_gone || moved
+    }
+
+    /// Whether it stands there. Takes a lock: once per worker and change, not for each request.
+    pub fn is_in(&self, zone: &str) -> bool {
+        let own = self.zone.lock().unwrap_or_else(PoisonError::into_inner);
+        own.as_deref() == Some(zone)
     }
 
     /// One worker's counters.
@@ -153,4 +166,11 @@ impl Instance {
             ejected_until: self.record.until(),
         }
     }
+}
+
+/// The first 128 bits of the SHA-256 of the service's name, a zero byte and the instance's URL.
+fn digest_of(service: &str, scheme: Scheme, place: &HostPort) -> u128 {
+    let text = format!("{service}\0{}://{place}", scheme.as_str());
+    let all = digest(&SHA256, text.as_bytes());
+    all.as_ref().iter().take(16).fold(0, |sum, byte| (sum << 8) | u128::from(*byte))
 }

@@ -16,6 +16,7 @@ use super::pool::{NoConnection, Slot, Wanted};
 use super::retry::{At, Done, Ended, Retry, SendError};
 use super::service::Attempt;
 use super::verdict::Verdict;
+use super::{key, sticky};
 use crate::config::model::RetryConfig;
 use crate::exchange::{Exchange, RetryReason, Suppressed};
 use crate::refusal::Refusal;
@@ -49,6 +50,9 @@ struct Answer {
     /// The whole request had been sent before it.
     uploaded: bool,
 }
+
+/// An answer and who gave it.
+type Answered = (Rc<Slot>, Answer);
 
 /// One exchange on its way to an answer.
 #[derive(Debug)]
@@ -85,10 +89,11 @@ pub async fn send(
     let bodiless = matches!(body, Body::Empty);
     let cautious = !retry.is_repeatable() || (keeps == 0 && !bodiless);
     let due = after(exchange.began, call.timeout);
-    let course = Course::new(local, call.retry, due);
+    let hash = key::of(&local.service.config, parts, exchange);
+    let course = Course::new(local, call.retry, due, hash);
     let mut sending = Sending { local, call: &call, retry, course, due, bodiless, cautious };
     let mut body = Replay::new(&mut body, keeps);
-    let first = sending.course.first(clock::now());
+    let first = sending.course.first(&parts.headers, clock::now());
     let mut picked = first.map_err(|unpicked| none(local, unpicked, exchange))?;
     if let Some(budget) = &local.service.budget {
         budget.began(local.worker);
@@ -101,12 +106,15 @@ pub async fn send(
         }
         let tried = sending.attempt(&picked, parts, &mut body, exchange).await;
         let attempted = match sending.settle(picked, tried, exchange) {
-            Ok(response) => return Ok(response),
+            Ok(answered) => return Ok(pass_on(local, answered, parts, exchange)),
             Err(attempted) => attempted,
         };
         let (last, reason, next) = match sending.next(&attempted, &mut body, exchange) {
             Ok(next) => next,
-            Err(suppressed) => return sending.give_up(attempted, suppressed, exchange),
+            Err(suppressed) => {
+                let answered = sending.give_up(attempted, suppressed, exchange)?;
+                return Ok(pass_on(local, answered, parts, exchange));
+            }
         };
         if let Some(answer) = attempted.answer {
             let_go(answer.response.into_body());
@@ -130,7 +138,7 @@ impl<'a> Sending<'a> {
         picked: Picked<'_>,
         tried: Result<Answer, SendError>,
         exchange: &mut Exchange,
-    ) -> Result<Response<Body>, Attempted> {
+    ) -> Result<Answered, Attempted> {
         exchange.attempts += 1;
         let slot = Rc::clone(&picked.slot);
         match tried {
@@ -140,7 +148,7 @@ impl<'a> Sending<'a> {
                 picked.tell(Verdict::of_status(status), clock::now());
                 note(self.local, &slot, ended, Attempt::Ok);
                 if !self.retry.wants(status) {
-                    return Ok(answer.pass_on(&slot, exchange));
+                    return Ok((slot, answer));
                 }
                 Err(Attempted { slot, ended, answer: Some(Box::new(answer)) })
             }
@@ -228,7 +236,7 @@ impl<'a> Sending<'a> {
         attempted: Attempted,
         suppressed: Option<Suppressed>,
         exchange: &mut Exchange,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Answered, Refusal> {
         let Attempted { slot, ended, answer } = attempted;
         exchange.suppressed = suppressed;
         if let Some(reason) = suppressed {
@@ -236,7 +244,7 @@ impl<'a> Sending<'a> {
             tracing::debug!(%service, reason = reason.label(), "not sent again");
         }
         let error = match (ended, answer) {
-            (_, Some(answer)) => return Ok(answer.pass_on(&slot, exchange)),
+            (_, Some(answer)) => return Ok((slot, *answer)),
             (Ended::Failed(error), None) => error,
             // Never: who answered has an answer.
             (Ended::Answered(_), None) => return Err(Refusal::Upstream),
@@ -249,12 +257,19 @@ impl<'a> Sending<'a> {
     }
 }
 
-impl Answer {
-    fn pass_on(self, slot: &Slot, exchange: &mut Exchange) -> Response<Body> {
-        exchange.answerer = Some(Rc::clone(&slot.name));
-        exchange.stopped = !self.uploaded;
-        self.response
+/// The answer that the client gets.
+fn pass_on(
+    local: &Local,
+    (slot, answer): Answered,
+    parts: &Parts,
+    exchange: &mut Exchange,
+) -> Response<Body> {
+    exchange.answerer = Some(Rc::clone(&slot.name));
+    exchange.stopped = !answer.uploaded;
+    if let Some(sticky) = &local.service.config.sticky {
+        sticky::mark(sticky, &slot, parts, exchange);
     }
+    answer.response
 }
 
 /// How an attempt ended, for those who count and for the log.

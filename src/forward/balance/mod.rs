@@ -2,6 +2,7 @@
 //!
 //! To add a balancer: write its file, add its line to `KINDS`.
 
+mod consistent_hash;
 mod draw;
 mod least_request;
 mod peak_ewma;
@@ -64,17 +65,28 @@ pub const KINDS: &[Kind<Build>] = &[
         keys: &[],
         build: peak_ewma::build,
     },
+    Kind {
+        name: consistent_hash::NAME,
+        about: "the same for the same `hash_key`, as long as it has room",
+        keys: &[],
+        build: consistent_hash::build,
+    },
 ];
 
 /// What a configuration must know of them.
 pub const INFOS: &[KindInfo] =
-    &[KINDS[0].info(), KINDS[1].info(), KINDS[2].info(), KINDS[3].info()];
+    &[KINDS[0].info(), KINDS[1].info(), KINDS[2].info(), KINDS[3].info(), KINDS[4].info()];
 
 /// The build function of a balancer that the config named.
 pub fn named(name: &str) -> Build {
     let found = KINDS.iter().find(|kind| kind.name == name);
     // The config was checked against the same table.
     found.map_or(KINDS[0].build, |kind| kind.build)
+}
+
+/// Whether a balancer must be told what to hash.
+pub fn goes_by_key(name: &str) -> bool {
+    name == consistent_hash::NAME
 }
 
 /// Whether a balancer must be told how long answers take.

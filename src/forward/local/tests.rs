@@ -1,10 +1,14 @@
 //! Who is picked while instances are taken out, come back and start slowly.
 
+use std::time::Duration;
+
 use super::*;
 use crate::config::model::{Endpoint, HostPort, Scheme, ServiceConfig};
 use crate::forward::outlier;
 use crate::forward::service::Source;
+use crate::forward::standing::Reason;
 use crate::forward::verdict::Verdict;
+use crate::forward::view::FEW;
 
 fn endpoint(at: usize) -> Endpoint {
     let address = HostPort { host: "127.0.0.1".into(), port: u16::try_from(at).unwrap() + 1 };

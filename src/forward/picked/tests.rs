@@ -150,7 +150,7 @@ fn every_place_at_every_instance_is_found_however_many_are_full() {
         drop(picked);
         let rest: Vec<_> = (1..places).map(|_| pick(&local, now).unwrap()).collect();
         assert_eq!(pick(&local, now).unwrap_err(), Unpicked::Full);
-        home.done(None, http::StatusCode::OK, End::Complete);
+        home.done(None, StatusCode::OK, End::Complete);
         assert!(pick(&local, now).is_ok());
         drop(rest);
     }
