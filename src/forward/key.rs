@@ -53,7 +53,7 @@ fn hash_of(address: IpAddr) -> u64 {
 }
 
 /// The same in every process and version: FNV-1a of 64 bits, over words of eight bytes in little-endian order and the
-/// length, each multiplication followed by a shift, and MurmurHash3's last mix.
+/// length, each multiplication followed by a shift, and `MurmurHash3`'s last mix.
 fn hash(bytes: &[u8]) -> u64 {
     let words = bytes.chunks(8).map(|chunk| {
         let mut word = [0; 8];

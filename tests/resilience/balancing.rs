@@ -281,6 +281,7 @@ async fn its_own_zone_serves_and_another_when_that_fails() {
 
 /// How long each of so many answers took, with a few clients at a time: five backends that serve one request at a time,
 /// one of them ten times slower.
+#[expect(clippy::expect_used, reason = "a test fails by panicking and says why")]
 async fn ninety_nine(balance: &str) -> Duration {
     let mut addresses = Vec::new();
     for at in 0..5 {
@@ -309,7 +310,8 @@ async fn ninety_nine(balance: &str) -> Duration {
     // An open loop at half of what the five can do together.
     let mut asking = Vec::new();
     let mut tick = tokio::time::interval(Duration::from_micros(4_878));
-    for _ in 0..1500 {
+    // Few enough that the queue of the slow one, which takes turns like any, ends in time.
+    for _ in 0..400 {
         tick.tick().await;
         let web = gateway.web();
         asking.push(tokio::spawn(async move {
@@ -330,7 +332,6 @@ async fn ninety_nine(balance: &str) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures time: for a machine that does nothing else"]
-#[expect(clippy::print_stdout, reason = "what it is for")]
 async fn a_slow_instance_costs_a_balancer_that_sees_it_less_than_half() {
     let turns = ninety_nine("round_robin").await;
     for balance in ["least_request", "peak_ewma"] {

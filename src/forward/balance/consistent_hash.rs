@@ -27,7 +27,7 @@ const MOST_POINTS: u64 = 1 << 16;
 /// Places of a key.
 const PROBES: u64 = 21;
 /// How much more than its fair share of this worker's exchanges an instance may have before its keys go on to the next:
-/// 5 to 4, as `hash-balance-factor 125` of HAProxy.
+/// 5 to 4, as `hash-balance-factor 125` of `HAProxy`.
 const FACTOR: (u64, u64) = (5, 4);
 /// So many are never too many: a page that asks for a few things at once stays with its instance.
 const FEW: u64 = 4;
@@ -56,7 +56,7 @@ impl Ring {
         while (total * POINTS) >> halved > MOST_POINTS {
             halved += 1;
         }
-        let mut points = Vec::with_capacity((total * POINTS >> halved) as usize + weights.len());
+        let mut points = Vec::with_capacity(((total * POINTS) >> halved) as usize + weights.len());
         for (at, (seed, weight)) in (0..=OWNER).zip(seeds.zip(weights)) {
             let count = ((u64::from(*weight) * POINTS) >> halved).max(1);
             points.extend((0..count).map(|point| (scattered(seed, point) & !OWNER) | at));
@@ -136,7 +136,7 @@ impl Ring {
     }
 }
 
-/// A number for each place of one: the output of SplitMix64, whose constants these are.
+/// A number for each place of one: the output of `SplitMix64`, whose constants these are.
 fn scattered(seed: u64, at: u64) -> u64 {
     let sum = seed.wrapping_add((at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let once = (sum ^ (sum >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
