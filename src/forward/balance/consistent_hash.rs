@@ -1,8 +1,8 @@
 //! The same instance for the same key, also when others come and go.
 //!
 //! Multi-probe consistent hashing (Appleton and O'Reilly, "Multi-probe consistent hashing", 2015): an instance stands at a
-//! few points of a ring, a key at [`PROBES`], and the instance that stands closest behind any of them has the key. It
-//! spreads keys as evenly as some 300 points per instance would with one probe, and is made fifty times as quickly. Points
+//! few points of a ring, a key at [`PROBES`], and the instance that stands closest behind any of them has the key. Keys
+//! are spread evenly by far fewer points than one probe would need, so that the ring is small and quickly made. Points
 //! depend on nothing but their instance, so that each worker and each gateway has the same ring.
 
 use std::rc::Rc;
