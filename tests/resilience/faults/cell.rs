@@ -17,6 +17,8 @@ const ROUTE: &str = "retry = { attempts = 3, per_try_timeout = \"300ms\", on = [
                      idle_timeout = \"1s\"";
 /// Times short enough for a test; the counts are the defaults, or near them.
 const EJECTION: &str = "outlier = { consecutive = 5, eject = \"500ms\", max_eject = \"1s\" }";
+/// As long as a breaker stays open.
+pub(super) const OPEN: Duration = Duration::from_millis(500);
 const BREAKER: &str = "breaker = { kind = \"consecutive\", failures = 5, open = \"500ms\" }";
 /// Bound on a recovery on a machine that is busy with other things.
 const RECOVERY: Duration = Duration::from_secs(30);
@@ -115,6 +117,7 @@ impl Cell {
         let addresses: Vec<_> = backends.iter().map(|backend| backend.address).collect();
         let or = |on, key, text| if on { text } else { format!("{key} = false") };
         Setup::to(&addresses)
+            .top("workers = 2")
             .route(ROUTE)
             .service(&or(self.variant.ejection, "outlier", EJECTION.to_owned()))
             .service(&or(self.variant.breaker, "breaker", BREAKER.to_owned()))

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -40,6 +40,8 @@ pub(super) struct Tally {
     pub(super) failed: Vec<u64>,
     /// Answers of 503 without a `Retry-After`.
     pub(super) unhinted: u64,
+    /// When the last of those began that were not `200`.
+    pub(super) last_failed: Option<Instant>,
 }
 
 /// The word for an exchange that went well.
@@ -62,6 +64,7 @@ impl Tally {
         }
         self.failed.extend(other.failed);
         self.unhinted += other.unhinted;
+        self.last_failed = self.last_failed.max(other.last_failed);
         self
     }
 
@@ -71,7 +74,7 @@ impl Tally {
         each.collect::<Vec<_>>().join(", ")
     }
 
-    fn note(&mut self, id: u64, outcome: &Outcome) {
+    fn note(&mut self, id: u64, begun: Instant, outcome: &Outcome) {
         let what = match outcome {
             Outcome::Answered { status: 200, body, .. } if body == BODY => RIGHT.to_owned(),
             Outcome::Answered { status: 200, .. } => "wrong body".to_owned(),
@@ -81,12 +84,18 @@ impl Tally {
         };
         if what != RIGHT {
             self.failed.push(id);
+            self.last_failed = self.last_failed.max(Some(begun));
         }
         if matches!(outcome, Outcome::Answered { status: 503, retry_after: false, .. }) {
             self.unhinted += 1;
         }
         *self.saw.entry(what).or_default() += 1;
     }
+}
+
+/// Adds one exchange, which began then.
+pub(super) fn note(tally: &Mutex<Tally>, id: u64, begun: Instant, outcome: &Outcome) {
+    tally.lock().unwrap_or_else(PoisonError::into_inner).note(id, begun, outcome);
 }
 
 /// What became of one exchange.
@@ -233,8 +242,9 @@ impl Clients {
                     let mut client = Client::new(plan.server);
                     while !over.load(Relaxed) {
                         let id = plan.next.fetch_add(1, Relaxed);
+                        let begun = Instant::now();
                         let outcome = client.ask(plan.method, id).await;
-                        tally.lock().unwrap_or_else(PoisonError::into_inner).note(id, &outcome);
+                        note(&tally, id, begun, &outcome);
                         answered.fetch_add(1, Relaxed);
                         if !plan.pause.is_zero() {
                             tokio::time::sleep(plan.pause).await;

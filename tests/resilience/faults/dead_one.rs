@@ -1,0 +1,60 @@
+//! One instance of five dead, in each manner that a retry can mend: no GET fails, however many there are.
+
+use futures_util::future::join_all;
+
+use super::cell::{Cell, Row, VARIANTS, Variant};
+use super::clients::Method;
+use super::fault::Fault;
+use super::from_environment;
+
+/// What a retry can mend.
+const MENDABLE: [Fault; 9] = [
+    Fault::Refuse,
+    Fault::ResetOnAccept,
+    Fault::ResetMidRequest,
+    Fault::HangBeforeHead,
+    Fault::Slow,
+    Fault::Answers500,
+    Fault::Answers503,
+    Fault::Garbage,
+    Fault::CloseAfterEach,
+];
+
+fn cell(fault: Fault, variant: Variant, exchanges: u64) -> Cell {
+    // A try that times out keeps its client busy for 300 ms.
+    let waits = matches!(fault, Fault::HangBeforeHead | Fault::Slow);
+    let clients = if waits && exchanges > 10_000 { 256 } else { 32 };
+    Cell { fault, method: Method::Get, variant, instances: 5, faulty: 1, exchanges, clients }
+}
+
+fn assert_unharmed(row: &Row) {
+    let line = row.line();
+    assert!(row.hits > 0.0, "nothing met the fault: {line}");
+    assert!(row.tally.failed.is_empty(), "{line}");
+    assert!(row.around.failed.is_empty(), "{} before or after {line}", row.around.line());
+}
+
+#[tokio::test]
+async fn no_get_of_2_000_fails_in_any_manner() {
+    for fault in MENDABLE {
+        let rows = join_all(VARIANTS.map(|variant| cell(fault, variant, 500).run())).await;
+        rows.iter().for_each(assert_unharmed);
+    }
+}
+
+/// `FAULT_REQUESTS` of each manner and variant, one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes in release; prints a table"]
+async fn no_get_of_100_000_fails_in_any_manner() {
+    let exchanges = from_environment("FAULT_REQUESTS", 100_000);
+    println!("{}", Row::HEAD);
+    let mut rows = Vec::new();
+    for fault in MENDABLE {
+        for variant in VARIANTS {
+            let row = cell(fault, variant, exchanges).run().await;
+            println!("{}", row.line());
+            rows.push(row);
+        }
+    }
+    rows.iter().for_each(assert_unharmed);
+}
