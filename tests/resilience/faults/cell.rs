@@ -170,6 +170,7 @@ impl Cell {
             () = load.goes_on(self.exchanges) => {}
             () = watch(&gateway, faulty, &mut seen) => {}
         }
+        shown(&gateway, faulty).await.iter().for_each(&mut seen);
         let took = begun.elapsed();
         let tally = load.take();
         let counted = Counted::now(&gateway).await.since(before);
