@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,9 +13,13 @@ use super::fault::{Failing, Fault};
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::wait;
 
-/// What every cell's route has.
-const ROUTE: &str = "retry = { attempts = 3, per_try_timeout = \"300ms\", on = [\"connect\", \"reset\", \"timeout\", \"5xx\"] }\n\
-                     idle_timeout = \"1s\"";
+/// What every cell's route has beside the time of a try.
+const ROUTE: &str = "idle_timeout = \"1s\"\nretry.attempts = 3\n\
+                     retry.on = [\"connect\", \"reset\", \"timeout\", \"5xx\"]";
+/// Of a try, on a machine that may be busy with other things.
+pub(super) const LONG_TRY: &str = "1s";
+/// Of a try, on one that is not.
+pub(super) const TRY: &str = "300ms";
 /// Times short enough for a test; the counts are the defaults, or near them.
 const EJECTION: &str = "outlier = { consecutive = 5, eject = \"500ms\", max_eject = \"1s\" }";
 /// As long as a breaker stays open.
@@ -51,6 +56,8 @@ pub(super) struct Cell {
     /// Exchanges while the fault is on.
     pub(super) exchanges: u64,
     pub(super) clients: usize,
+    /// `per_try_timeout`.
+    pub(super) per_try: &'static str,
 }
 
 /// What came of it.
@@ -62,6 +69,8 @@ pub(super) struct Row {
     /// Of those before and after.
     pub(super) around: Tally,
     pub(super) counted: Counted,
+    /// Requests that had begun when that was counted, also those before the fault.
+    pub(super) begun: u64,
     /// What `/services` said of the faulty instances while the fault was on.
     pub(super) states: BTreeSet<String>,
     pub(super) breakers: BTreeSet<String>,
@@ -119,6 +128,7 @@ impl Cell {
         Setup::to(&addresses)
             .top("workers = 2")
             .route(ROUTE)
+            .route(&format!("retry.per_try_timeout = \"{}\"", self.per_try))
             .service(&or(self.variant.ejection, "outlier", EJECTION.to_owned()))
             .service(&or(self.variant.breaker, "breaker", BREAKER.to_owned()))
     }
@@ -160,20 +170,16 @@ impl Cell {
             load = Clients::start(&plan);
         }
         around = around.and(load.take());
-        let (mut states, mut breakers) = (BTreeSet::new(), BTreeSet::new());
-        let begun = Instant::now();
-        let mut seen = |instance: &Value| {
-            states.insert(instance["state"].as_str().unwrap_or("none").to_owned());
-            breakers.insert(instance["breaker"].as_str().unwrap_or("none").to_owned());
-        };
+        let (began, mut seen) = (Instant::now(), Seen::default());
         tokio::select! {
             () = load.goes_on(self.exchanges) => {}
-            () = watch(&gateway, faulty, &mut seen) => {}
+            () = seen.watch(&gateway, faulty) => {}
         }
-        shown(&gateway, faulty).await.iter().for_each(&mut seen);
-        let took = begun.elapsed();
+        seen.look(&gateway, faulty).await;
+        let took = began.elapsed();
         let tally = load.take();
         let counted = Counted::now(&gateway).await.since(before);
+        let requests = plan.next.load(Relaxed);
         let (asked, accepted) =
             (sum(faulty, Failing::asked) - asked, sum(faulty, Failing::accepted) - accepted);
         let hits = self.hits(counted, accepted, asked);
@@ -184,8 +190,9 @@ impl Cell {
             tally,
             around: around.and(rest),
             counted,
-            states,
-            breakers,
+            begun: requests,
+            states: seen.states,
+            breakers: seen.breakers,
             took,
             recovery,
             most_sent: 0,
@@ -201,13 +208,27 @@ fn sum(backends: &[Failing], of: fn(&Failing) -> u64) -> u64 {
     backends.iter().map(of).sum()
 }
 
-/// Looks at these instances again and again; does not end.
-async fn watch(gateway: &Gateway, instances: &[Failing], seen: &mut impl FnMut(&Value)) {
-    loop {
+/// What `/services` said of some instances so far.
+#[derive(Debug, Default)]
+struct Seen {
+    states: BTreeSet<String>,
+    breakers: BTreeSet<String>,
+}
+
+impl Seen {
+    async fn look(&mut self, gateway: &Gateway, instances: &[Failing]) {
         for instance in shown(gateway, instances).await {
-            seen(&instance);
+            self.states.insert(instance["state"].as_str().unwrap_or("none").to_owned());
+            self.breakers.insert(instance["breaker"].as_str().unwrap_or("none").to_owned());
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    /// Looks again and again; does not end.
+    async fn watch(&mut self, gateway: &Gateway, instances: &[Failing]) {
+        loop {
+            self.look(gateway, instances).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
@@ -261,6 +282,11 @@ impl Row {
             }
         }
         self.most_sent = all.values().copied().max().unwrap_or_default();
+    }
+
+    /// As many retries as `retry_budget` allows for without a word.
+    pub(super) fn allowance(&self) -> f64 {
+        0.2 * self.begun as f64 + 10.0 * self.took.as_secs_f64().max(10.0)
     }
 
     /// The head of the table.

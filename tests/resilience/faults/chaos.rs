@@ -17,13 +17,13 @@ const INSTANCES: usize = 6;
 /// No more than may be out at a time, and one less than attempts.
 const BROKEN: usize = 2;
 const CLIENTS: usize = 8;
-const LASTING: Duration = Duration::from_secs(8);
+const LASTING: Duration = Duration::from_secs(10);
 /// Bound on what needs some checks and a slow start.
 const RECOVERY: Duration = Duration::from_secs(10);
 /// Longer than all attempts of one exchange take: none may live from one breakage into the next and meet three.
-const WELL: Duration = Duration::from_millis(1_200);
+const WELL: Duration = Duration::from_secs(2);
 
-const ROUTE: &str = "retry = { attempts = 3, per_try_timeout = \"300ms\", on = [\"connect\", \"reset\", \"timeout\", \"5xx\"] }";
+const ROUTE: &str = "retry = { attempts = 3, per_try_timeout = \"600ms\", on = [\"connect\", \"reset\", \"timeout\", \"5xx\"] }";
 const SERVICE: &str = "balance = \"least_request\"\n\
     breaker = { kind = \"consecutive\", failures = 5, open = \"500ms\" }\n\
     outlier = { consecutive = 5, eject = \"500ms\", max_eject = \"1s\" }\n\

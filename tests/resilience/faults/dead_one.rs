@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use super::cell::{Cell, Row, VARIANTS, Variant};
+use super::cell::{Cell, LONG_TRY, Row, TRY, VARIANTS, Variant};
 use super::clients::Method;
 use super::fault::Fault;
 use super::from_environment;
@@ -23,8 +23,9 @@ const MENDABLE: [Fault; 9] = [
 fn cell(fault: Fault, variant: Variant, exchanges: u64) -> Cell {
     // A try that times out keeps its client busy for 300 ms.
     let waits = matches!(fault, Fault::HangBeforeHead | Fault::Slow);
-    let clients = if waits && exchanges > 10_000 { 256 } else { 32 };
-    Cell { fault, method: Method::Get, variant, instances: 5, faulty: 1, exchanges, clients }
+    let clients = if waits && exchanges > 10_000 { 256 } else { 16 };
+    let (method, instances, faulty, per_try) = (Method::Get, 5, 1, LONG_TRY);
+    Cell { fault, method, variant, instances, faulty, exchanges, clients, per_try }
 }
 
 fn assert_unharmed(row: &Row) {
@@ -51,7 +52,8 @@ async fn no_get_of_100_000_fails_in_any_manner() {
     let mut rows = Vec::new();
     for fault in MENDABLE {
         for variant in VARIANTS {
-            let row = cell(fault, variant, exchanges).run().await;
+            let cell = Cell { per_try: TRY, ..cell(fault, variant, exchanges) };
+            let row = cell.run().await;
             println!("{}", row.line());
             rows.push(row);
         }
