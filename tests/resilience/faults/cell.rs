@@ -69,7 +69,9 @@ pub(super) struct Row {
     /// Of those before and after.
     pub(super) around: Tally,
     pub(super) counted: Counted,
-    /// Requests that had begun when that was counted, also those before the fault.
+    /// From the start to the very end.
+    pub(super) total: Counted,
+    /// Requests that had begun by the fault's end, also those before the fault.
     pub(super) begun: u64,
     /// What `/services` said of the faulty instances while the fault was on.
     pub(super) states: BTreeSet<String>,
@@ -190,6 +192,7 @@ impl Cell {
             tally,
             around: around.and(rest),
             counted,
+            total: Counted::now(&gateway).await,
             begun: requests,
             states: seen.states,
             breakers: seen.breakers,

@@ -32,7 +32,12 @@ fn assert_unharmed(row: &Row) {
     let line = row.line();
     assert!(row.hits > 0.0, "nothing met the fault: {line}");
     assert!(row.tally.failed.is_empty(), "{line}");
-    assert!(row.around.failed.is_empty(), "{} before or after {line}", row.around.line());
+    let around = row.around.line();
+    assert!(
+        row.around.failed.is_empty(),
+        "{around} before or after {line}, in all {:?}",
+        row.total
+    );
 }
 
 #[tokio::test]
