@@ -293,8 +293,8 @@ impl Row {
     }
 
     /// The head of the table.
-    pub(super) const HEAD: &'static str = "| fault | dead | method | ejection | breaker | exchanges | the client saw | attempts | retries | suppressed | states | breaker states | took | recovery |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+    pub(super) const HEAD: &'static str = "| fault | dead | method | ejection | breaker | exchanges | the client saw | attempts | retries | suppressed | states | breaker states | slowest | took | recovery |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
     /// In markdown.
     pub(super) fn line(&self) -> String {
@@ -302,7 +302,7 @@ impl Row {
         let on = |on| if on { "on" } else { "off" };
         let joined = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" ");
         format!(
-            "| {fault:?} | {faulty}/{instances} | {method:?} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.2} s | {:.2} s |",
+            "| {fault:?} | {faulty}/{instances} | {method:?} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.2} s | {:.2} s | {:.2} s |",
             on(variant.ejection),
             on(variant.breaker),
             self.tally.exchanges(),
@@ -312,6 +312,7 @@ impl Row {
             self.counted.suppressed,
             joined(&self.states),
             joined(&self.breakers),
+            self.tally.slowest.as_secs_f64(),
             self.took.as_secs_f64(),
             self.recovery.as_secs_f64(),
         )

@@ -42,6 +42,8 @@ pub(super) struct Tally {
     pub(super) unhinted: u64,
     /// When the last of those began that were not `200`.
     pub(super) last_failed: Option<Instant>,
+    /// How long the slowest of them took.
+    pub(super) slowest: Duration,
 }
 
 /// The word for an exchange that went well.
@@ -65,6 +67,7 @@ impl Tally {
         self.failed.extend(other.failed);
         self.unhinted += other.unhinted;
         self.last_failed = self.last_failed.max(other.last_failed);
+        self.slowest = self.slowest.max(other.slowest);
         self
     }
 
@@ -89,6 +92,7 @@ impl Tally {
         if matches!(outcome, Outcome::Answered { status: 503, retry_after: false, .. }) {
             self.unhinted += 1;
         }
+        self.slowest = self.slowest.max(begun.elapsed());
         *self.saw.entry(what).or_default() += 1;
     }
 }

@@ -35,7 +35,8 @@ fn assert_unharmed(row: &Row) {
     let around = row.around.line();
     assert!(
         row.around.failed.is_empty(),
-        "{around} before or after {line}, in all {:?}",
+        "{around}, {:?} at most, before or after {line}, in all {:?}",
+        row.around.slowest,
         row.total
     );
 }
