@@ -133,7 +133,7 @@ async fn a_service_whose_registry_is_away_says_since_when_and_why() {
     assert_eq!(
         admin.get("/services/main/stock").await.json(),
         json!({
-            "name": "main/stock", "registry": "main", "balance": "round_robin", "state": "degraded",
+            "name": "main/stock", "registry": "main", "balance": "round_robin", "breaker": "off", "state": "degraded",
             "panic": false, "source": "stale", "stale_since": "1970-01-01T00:00:00.000Z",
             "last_error": "connection refused", "in_flight": 0, "requests": 0, "failures": 0,
             "attempts": {"ok": 0, "connect": 0, "reset": 0, "timeout": 0, "malformed": 0, "client_gone": 0},
