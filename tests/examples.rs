@@ -71,6 +71,29 @@ fn every_set_up_is_found_good_without_a_warning() {
     }
 }
 
+#[test]
+fn what_the_page_about_failing_instances_shows_is_found_good() {
+    let page = include_str!("../docs/resilience.md");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).collect();
+    assert!(blocks.len() > 5, "{}", blocks.len());
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("frontgate.toml");
+    for block in blocks {
+        let shown = block.split("```").next().expect("its end");
+        // What it needs around it: where clients connect, and what its services and routes refer to.
+        let mut whole = format!("{shown}\n[registry.consul]\nkind = \"consul\"\n");
+        whole += "[listen.web]\naddress = \"127.0.0.1:0\"\n";
+        if !shown.contains("[[route]]") {
+            whole += "[[route]]\npath = \"/*\"\nservice = \"orders\"\n";
+        }
+        std::fs::write(&file, &whole).expect("a file");
+        let mut check = Command::new(env!("CARGO_BIN_EXE_frontgate"));
+        let said = check.arg("check").arg("--config").arg(&file).output().expect("it runs");
+        let text = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+        assert!(said.status.success(), "{whole}{text}");
+    }
+}
+
 /// A sample backend as its own process. Killed when dropped.
 struct Sample {
     child: Child,
