@@ -8,11 +8,9 @@ use smallvec::SmallVec;
 
 use super::local::{Local, Tried, Unpicked, Wish};
 use super::picked::Picked;
-use crate::config::model::RetryConfig;
+use crate::config::model::{ROUTE_TIMEOUT, RetryConfig};
 use crate::exchange::Suppressed;
 
-/// As long as a `Retry-After` is waited for on a route without `timeout`: as its default.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// Attempts that a line of the log tells of.
 const TOLD: usize = 5;
 
@@ -95,7 +93,8 @@ impl<'a> Course<'a> {
         let pause = backoff.max(wait);
         let fits = match self.due {
             Some(due) => now + pause < due,
-            None => wait <= PATIENCE,
+            // Without a bound of the route's own, that of other routes.
+            None => wait <= ROUTE_TIMEOUT,
         };
         if !fits {
             return Err(Some(Suppressed::Timeout));

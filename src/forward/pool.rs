@@ -16,6 +16,7 @@ use super::load::Load;
 use super::outlier;
 use super::service::Service;
 use super::verdict::Verdict;
+use crate::config::model::ROUTE_TIMEOUT;
 use crate::wire::clock;
 use crate::wire::h1::Link;
 use crate::wire::h1::outbound::{End, Home};
@@ -162,13 +163,8 @@ impl Slot {
         let (give, given) = oneshot::channel();
         let mut given = Given { link: given, slot: self };
         self.waiters.borrow_mut().push_back(give);
-        let late = async {
-            match wanted.due {
-                Some(due) => tokio::time::sleep_until(due.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        let mut late = std::pin::pin!(late);
+        let due = wanted.due.unwrap_or_else(|| Instant::now() + ROUTE_TIMEOUT);
+        let mut late = std::pin::pin!(tokio::time::sleep_until(due.into()));
         loop {
             // Asked before the look, so that a connection freed between the two is not missed.
             let freed = instance.freed.notified();
@@ -178,7 +174,11 @@ impl Slot {
             tokio::select! {
                 link = &mut given.link => return link.map(Some).map_err(|_| NoConnection::Late),
                 () = freed => {}
-                () = &mut late => return Err(NoConnection::Late),
+                () = &mut late => return Err(match wanted.due {
+                    Some(_) => NoConnection::Late,
+                    // An exchange may take as long as it likes, but not wait for ever for its turn.
+                    None => NoConnection::Crowded,
+                }),
             }
         }
     }
@@ -364,5 +364,31 @@ struct Waiting<'a>(&'a Instance);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::{Endpoint, HostPort, PoolConfig, Scheme, ServiceConfig};
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever_for_a_connection() {
+        let pool = PoolConfig { connections: 1, ..PoolConfig::default() };
+        let config = ServiceConfig { pool, ..ServiceConfig::default() };
+        let service = Arc::new(Service::new(Arc::new(config), 1));
+        let address = HostPort { host: "127.0.0.1".into(), port: 1 };
+        let endpoint = Endpoint { scheme: Scheme::Http, address, weight: 1, zone: None };
+        let instance = Arc::new(Instance::new(endpoint, &service.config, 1));
+        let load = Load::new(&service.config, Rc::default());
+        let slot = Rc::new(Slot::new(instance, service, 0, Rc::default(), load));
+        assert!(slot.reserve(), "the one there may be");
+        let soon = Instant::now() + Duration::from_secs(1);
+        for (due, none) in [(Some(soon), NoConnection::Late), (None, NoConnection::Crowded)] {
+            let wanted = Wanted { cautious: false, fresh: false, due };
+            assert_eq!(slot.connection(wanted).await.unwrap_err(), none);
+        }
+        assert_eq!(slot.instance.waiting.load(Relaxed), 0);
+        assert_eq!(slot.instance.in_flight(), 0);
     }
 }
