@@ -1,6 +1,6 @@
 //! An instance that was chosen for an attempt, until what the attempt says of it is told.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -29,9 +29,12 @@ pub struct Picked<'a> {
     whole: Option<Whole<'a>>,
     /// Of the instance's own.
     own: Option<Pass>,
-    /// Its place among those that may be under way.
-    hold: RefCell<Option<Hold>>,
+    /// Its place among those that may be under way; only what has a bound on its attempts pays for this.
+    hold: Option<Rc<Place>>,
 }
+
+/// A place among those that may be under way: an attempt's, and then its answer's until the body's end.
+pub(super) type Place = RefCell<Option<Hold>>;
 
 /// The right of a service's breaker to one attempt.
 #[derive(Debug)]
@@ -82,8 +85,9 @@ impl<'a> Picked<'a> {
     ) -> Self {
         let of_whole = whole.as_mut().and_then(|whole| whole.pass.as_mut());
         let hold = of_whole.into_iter().chain(&mut own).find_map(Pass::take_hold);
+        let hold = hold.map(|hold| Rc::new(RefCell::new(Some(hold))));
         let moved = own.as_ref().and_then(Pass::moved);
-        let picked = Self { slot, since: now, local, whole, own, hold: RefCell::new(hold) };
+        let picked = Self { slot, since: now, local, whole, own, hold };
         if let Some(moved) = moved {
             picked.moved(moved);
         }
@@ -99,11 +103,15 @@ impl<'a> Picked<'a> {
     /// Where the connection goes when the answer's body is over. From then on the attempt's place is free for another.
     pub fn home(&self) -> Rc<dyn Home> {
         let slot = Rc::clone(&self.slot);
-        match self.hold.take() {
+        match self.place() {
             None => slot,
-            // Only what has a bound on its attempts pays for this.
-            held => Rc::new(Held { slot, hold: Cell::new(held) }),
+            Some(hold) => Rc::new(Held { slot, hold }),
         }
+    }
+
+    /// What its answer holds.
+    pub(super) fn place(&self) -> Option<Rc<Place>> {
+        self.hold.clone()
     }
 
     fn moved(&self, moved: Moved) {
@@ -147,7 +155,7 @@ impl Drop for Picked<'_> {
 /// An instance's connection in use by an answer's body, with its place among those that may be under way.
 struct Held {
     slot: Rc<Slot>,
-    hold: Cell<Option<Hold>>,
+    hold: Rc<Place>,
 }
 
 impl Home for Held {

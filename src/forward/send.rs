@@ -11,7 +11,7 @@ use http::request::Parts;
 use super::breaker::Breaker;
 use super::course::{Course, Last, Next, retry_after};
 use super::local::{Local, Unpicked};
-use super::picked::Picked;
+use super::picked::{Picked, Place};
 use super::pool::{NoConnection, Slot, Wanted};
 use super::retry::{At, Done, Ended, Retry, SendError};
 use super::service::Attempt;
@@ -74,6 +74,8 @@ struct Attempted {
     ended: Ended,
     /// Boxed: few are looked at again, and each exchange would be larger.
     answer: Option<Box<Answer>>,
+    /// What the answer holds.
+    place: Option<Rc<Place>>,
 }
 
 /// Sends a request, whose parts are as the upstream shall see them.
@@ -144,19 +146,19 @@ impl<'a> Sending<'a> {
         match tried {
             Ok(answer) => {
                 let status = answer.response.status();
-                let ended = Ended::Answered(status);
+                let (ended, place) = (Ended::Answered(status), picked.place());
                 picked.tell(Verdict::of_status(status), clock::now());
                 note(self.local, &slot, ended, Attempt::Ok);
                 if !self.retry.wants(status) {
                     return Ok((slot, answer));
                 }
-                Err(Attempted { slot, ended, answer: Some(Box::new(answer)) })
+                Err(Attempted { slot, ended, answer: Some(Box::new(answer)), place })
             }
             Err(error) => {
                 let ended = Ended::Failed(error);
                 picked.tell(error.verdict(), clock::now());
                 note(self.local, &slot, ended, error.attempt());
-                Err(Attempted { slot, ended, answer: None })
+                Err(Attempted { slot, ended, answer: None, place: None })
             }
         }
     }
@@ -213,7 +215,7 @@ impl<'a> Sending<'a> {
         body: &mut Replay<'_>,
         exchange: &Exchange,
     ) -> Result<(Last, RetryReason, Next<'a>), Option<Suppressed>> {
-        let Attempted { slot, ended, answer } = attempted;
+        let Attempted { slot, ended, answer, place } = attempted;
         self.course.note(&slot.name, ended);
         let now = Instant::now();
         // The whole exchange took too long, not this attempt.
@@ -223,6 +225,8 @@ impl<'a> Sending<'a> {
         let whole = body.rewind() && answer.as_ref().is_none_or(|answer| answer.uploaded);
         let done = Done { whole, begun: self.call.early.has_passed() };
         let reason = self.retry.next(*ended, done, exchange.attempts)?;
+        // An exchange has one place: where all are taken the next attempt gets this one's.
+        drop(place.as_ref().and_then(|place| place.take()));
         let headers = answer.as_ref().map(|answer| answer.response.headers());
         let until = headers.and_then(|headers| retry_after(headers, now, SystemTime::now()));
         let last = Last { id: slot.instance.id, answered: answer.is_some(), until };
@@ -237,7 +241,7 @@ impl<'a> Sending<'a> {
         suppressed: Option<Suppressed>,
         exchange: &mut Exchange,
     ) -> Result<Answered, Refusal> {
-        let Attempted { slot, ended, answer } = attempted;
+        let Attempted { slot, ended, answer, .. } = attempted;
         exchange.suppressed = suppressed;
         if let Some(reason) = suppressed {
             let service = &self.local.service.config.name;

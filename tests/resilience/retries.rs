@@ -253,6 +253,18 @@ async fn nothing_is_sent_again_after_the_client_saw_a_byte() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_not_passed_on_holds_no_place_that_its_retry_needs() {
+    let (bad, good) = (Answering::with(UNAVAILABLE).await, Answering::with(OK).await);
+    let alone = "breaker = { kind = \"hystrix\", max_concurrent = 1, timeout = \"1h\", open = \"1h\", scope = \"service\" }";
+    let gateway = setup(&[bad.address, good.address], "on = [\"503\"]").service(alone);
+    let gateway = gateway.start().await;
+    for _ in 0..4 {
+        assert_eq!(gateway.fetch("/").await.text(), "ok");
+    }
+    assert_eq!((bad.count(), good.count()), (2, 4));
+}
+
+#[tokio::test]
 async fn the_log_tells_of_every_attempt_and_of_what_forbade_another() {
     let dead = [nobody().await, nobody().await];
     let gateway = setup(&dead, "attempts = 2").start().await;
