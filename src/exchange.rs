@@ -216,11 +216,23 @@ pub enum Suppressed {
     Timeout,
     /// The client has seen some of an answer.
     Begun,
+    /// Breakers let nothing through, or not so many at a time.
+    Breaker,
+    /// There is no instance any more.
+    NoInstance,
 }
 
 impl Suppressed {
     /// Every reason; the label of one is [`Suppressed::label`].
-    pub const ALL: [Self; 5] = [Self::Method, Self::Body, Self::Budget, Self::Timeout, Self::Begun];
+    pub const ALL: [Self; 7] = [
+        Self::Method,
+        Self::Body,
+        Self::Budget,
+        Self::Timeout,
+        Self::Begun,
+        Self::Breaker,
+        Self::NoInstance,
+    ];
 
     /// The metric's label.
     pub fn label(self) -> &'static str {
@@ -230,6 +242,8 @@ impl Suppressed {
             Self::Budget => "budget",
             Self::Timeout => "timeout",
             Self::Begun => "begun",
+            Self::Breaker => "breaker",
+            Self::NoInstance => "no_instance",
         }
     }
 }

@@ -74,18 +74,18 @@ impl<'a> Course<'a> {
         self.local.stay(headers, &wish).map_or_else(|| self.local.pick(&wish), Ok)
     }
 
-    /// The next attempt after so many; none when there is no instance for one, else what forbids it. Takes it from the
-    /// budget.
+    /// The next attempt after so many, or what forbids it. Takes it from the budget.
     pub(super) fn next(
         &mut self,
         last: Last,
         attempts: u32,
         now: Instant,
-    ) -> Result<Next<'a>, Option<Suppressed>> {
+    ) -> Result<Next<'a>, Suppressed> {
         let past = self.past.get_or_insert_default();
         past.tried.add(last.id);
         past.bound.extend(last.until.map(|until| (last.id, until)));
-        let (picked, ready) = past.pick((self.local, self.hash), last.id, now).map_err(|_| None)?;
+        let picked = past.pick((self.local, self.hash), last.id, now);
+        let (picked, ready) = picked.map_err(suppressed)?;
         // An instance that did not answer, or asked to be left alone, says nothing of one that was not tried yet.
         let at_once = !past.round && (!last.answered || last.until.is_some());
         let backoff = if at_once { Duration::ZERO } else { backoff(self.config, attempts) };
@@ -97,10 +97,10 @@ impl<'a> Course<'a> {
             None => wait <= ROUTE_TIMEOUT,
         };
         if !fits {
-            return Err(Some(Suppressed::Timeout));
+            return Err(Suppressed::Timeout);
         }
         if self.local.service.budget.as_ref().is_some_and(|budget| !budget.take(now)) {
-            return Err(Some(Suppressed::Budget));
+            return Err(Suppressed::Budget);
         }
         Ok(Next { picked, pause })
     }
@@ -160,6 +160,14 @@ impl Past {
         let Some((soonest, until)) = soonest else { return Err(Unpicked::NoInstance) };
         self.tried.restart(kept().filter(|id| id != soonest));
         look(among, &self.tried, now).map(|picked| (picked, *until))
+    }
+}
+
+/// What there being no instance for an attempt says of why there is none.
+fn suppressed(unpicked: Unpicked) -> Suppressed {
+    match unpicked {
+        Unpicked::Open { .. } | Unpicked::Full => Suppressed::Breaker,
+        Unpicked::NoInstance | Unpicked::AllTried => Suppressed::NoInstance,
     }
 }
 

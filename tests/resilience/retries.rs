@@ -265,6 +265,16 @@ async fn an_answer_that_is_not_passed_on_holds_no_place_that_its_retry_needs() {
 }
 
 #[tokio::test]
+async fn a_retry_that_a_breaker_forbids_is_counted() {
+    let bad = Answering::with(UNAVAILABLE).await;
+    let opens = "breaker = { kind = \"consecutive\", failures = 1, open = \"1h\" }";
+    let gateway = setup(&[bad.address], "on = [\"503\"]").service(opens).start().await;
+    assert_eq!(gateway.fetch("/").await.text(), "busy");
+    assert_eq!(bad.count(), 1);
+    gateway.metric_is(SUPPRESSED, &["route=\"all\"", &reason("breaker")], 1.0).await;
+}
+
+#[tokio::test]
 async fn the_log_tells_of_every_attempt_and_of_what_forbade_another() {
     let dead = [nobody().await, nobody().await];
     let gateway = setup(&dead, "attempts = 2").start().await;

@@ -88,7 +88,7 @@ fn refusals_retries_and_errors_are_counted_with_the_exchange_that_had_them() {
     assert_eq!(numbers.refused(Refusal::NoInstance), 1);
     assert_eq!(numbers.refused(Refusal::NoRoute), 0);
     assert_eq!(totals.retries, [2, 0, 1, 0, 0, 3]);
-    assert_eq!(totals.suppressed, [0, 0, 1, 0, 0]);
+    assert_eq!(totals.suppressed, [0, 0, 1, 0, 0, 0, 0]);
     assert_eq!(totals.errors(), 2);
     assert_eq!(totals.requests(), 3);
 }
