@@ -67,12 +67,17 @@ impl Reasons {
     /// always do.
     pub fn is_usable(self, panic: bool) -> bool {
         let breaker = Reason::Open as u8 | Reason::HalfOpen as u8;
-        self.0 & (Self::against(panic) | breaker) == 0
+        self.may_be_asked(panic) && self.0 & breaker == 0
+    }
+
+    /// Whether nothing but its breaker may speak against it.
+    pub fn may_be_asked(self, panic: bool) -> bool {
+        self.0 & Self::against(panic) == 0
     }
 
     /// Whether it may be sent a few requests, to see whether its breaker may close.
     pub fn is_probing(self, panic: bool) -> bool {
-        self.has(Reason::HalfOpen) && self.0 & Self::against(panic) == 0
+        self.has(Reason::HalfOpen) && self.may_be_asked(panic)
     }
 
     fn against(panic: bool) -> u8 {

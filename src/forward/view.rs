@@ -173,7 +173,7 @@ impl View {
         if let Some(until) = self.shut.filter(|until| wish.now < *until) {
             return Err(Unpicked::Open { until });
         }
-        if let Some(chosen) = probe(&self.probing, wish) {
+        if let Some(chosen) = self.probe(&self.probing, wish) {
             return Ok(chosen);
         }
         if wish.tried.is_empty() {
@@ -229,13 +229,10 @@ impl View {
         let first = self.picks.checked_rem(self.turns.len()).unwrap_or_default();
         let (later, sooner) = self.turns.split_at(first);
         let turns = sooner.iter().chain(later);
-        let unasked = probe(turns.filter(|slot| !passed.holds(slot.instance.id)), wish);
+        let unasked = self.probe(turns.filter(|slot| !passed.holds(slot.instance.id)), wish);
         let rested = || {
-            let open = |slot: &&Rc<Slot>| {
-                let reasons = slot.instance.standing.reasons();
-                reasons.has(Reason::Open) && !reasons.has(Reason::Drained)
-            };
-            probe(self.slots.iter().filter(open), wish)
+            let open = |slot: &&Rc<Slot>| slot.instance.standing.has(Reason::Open);
+            self.probe(self.slots.iter().filter(open), wish)
         };
         if let Some(chosen) = unasked.or_else(rested) {
             return Ok(chosen);
@@ -254,11 +251,30 @@ impl View {
     fn abroad(&self, wish: &Wish<'_>) -> Option<Chosen> {
         let first = self.picks.checked_rem(self.beyond.len())?;
         let (before, after) = self.beyond.split_at(first);
-        let untried = |slot: &&Rc<Slot>| !wish.tried.holds(slot.instance.id);
-        after.iter().chain(before).filter(untried).find_map(|slot| match &slot.instance.breaker {
+        let may = |slot: &&Rc<Slot>| self.may_be_asked(slot, wish);
+        after.iter().chain(before).filter(may).find_map(|slot| match &slot.instance.breaker {
             None => Some((Rc::clone(slot), None)),
             Some(breaker) => Some((Rc::clone(slot), Some(breaker.admit(wish.now).ok()?))),
         })
+    }
+
+    /// The first that may be asked and whose breaker lets one more through.
+    fn probe<'a>(
+        &self,
+        among: impl IntoIterator<Item = &'a Rc<Slot>>,
+        wish: &Wish<'_>,
+    ) -> Option<Chosen> {
+        among.into_iter().filter(|slot| self.may_be_asked(slot, wish)).find_map(|slot| {
+            let pass = slot.instance.breaker.as_ref()?.admit(wish.now).ok()?;
+            Some((Rc::clone(slot), Some(pass)))
+        })
+    }
+
+    /// Whether it was not tried and only its breaker may be against it, as it is now: since this view was made it may
+    /// have been taken out.
+    fn may_be_asked(&self, slot: &Slot, wish: &Wish<'_>) -> bool {
+        let reasons = slot.instance.standing.reasons();
+        reasons.may_be_asked(self.panic) && !wish.tried.holds(slot.instance.id)
     }
 
     /// Why there is none.
@@ -266,8 +282,9 @@ impl View {
         if !wish.tried.is_empty() && !self.turns.is_empty() {
             return Unpicked::AllTried;
         }
-        let in_hand = self.slots.iter().filter(|slot| !slot.instance.standing.has(Reason::Drained));
-        let breakers = in_hand.filter_map(|slot| slot.instance.breaker.as_ref());
+        let usable = |slot: &&Rc<Slot>| slot.instance.standing.reasons().may_be_asked(self.panic);
+        let usable = self.slots.iter().filter(usable);
+        let breakers = usable.filter_map(|slot| slot.instance.breaker.as_ref());
         let shuts = breakers.filter_map(|breaker| breaker.shut(wish.now));
         match shuts.fold(shut, |soonest, why| Some(sooner(soonest, why))) {
             Some(why) => why.into(),
@@ -290,14 +307,6 @@ fn ease(
     }
     let usable = |at: usize| (turn.usable)(at) && !starts_slowly(at);
     balancer.pick(&Turn { usable: &usable, ..*turn }).unwrap_or(at)
-}
-
-/// The first that was not tried and whose breaker lets one more through.
-fn probe<'a>(among: impl IntoIterator<Item = &'a Rc<Slot>>, wish: &Wish<'_>) -> Option<Chosen> {
-    among.into_iter().filter(|slot| !wish.tried.holds(slot.instance.id)).find_map(|slot| {
-        let pass = slot.instance.breaker.as_ref()?.admit(wish.now).ok()?;
-        Some((Rc::clone(slot), Some(pass)))
-    })
 }
 
 /// The one that may let something through first.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::model::{Endpoint, HostPort, Scheme, ServiceConfig};
+use crate::config::model::{
+    BreakerConfig, BreakerScope, Endpoint, HostPort, Scheme, ServiceConfig, Trip,
+};
 use crate::forward::outlier;
 use crate::forward::service::Source;
 use crate::forward::standing::Reason;
@@ -57,6 +59,50 @@ fn what_was_taken_out_is_passed_over_before_the_view_is_made_anew() {
     local.service.restore(&local.service.set().instances[7].place);
     local.service.restore(&local.service.set().instances[299].place);
     assert_eq!(pick(&local, now), Ok(299), "back although no time has passed, and 7 is ejected");
+}
+
+#[test]
+fn what_was_drained_gets_no_probe_before_the_view_is_made_anew() {
+    const MANY: usize = FEW + 50;
+    let trip = Trip::Consecutive { failures: 1 };
+    let (open, ramp) = (Duration::from_secs(10), Duration::ZERO);
+    let breaker = BreakerConfig { trip, open, probes: 1, ramp, scope: BreakerScope::Instance };
+    let config =
+        ServiceConfig { breaker: Some(breaker), outlier: None, ..ServiceConfig::default() };
+    let local = local(config, MANY);
+    let now = local.view.borrow().rests_until;
+    let picked = local.pick(&Wish { tried: &Tried::default(), hash: None, now }).unwrap();
+    let bad = picked.slot.instance.place.clone();
+    picked.tell(Verdict::Failed, now);
+    let now = now + open;
+    local.service.settle(now);
+    local.look(now);
+    assert_eq!(local.view.borrow().probing.len(), 1);
+    local.view.borrow_mut().rests_until = now + open;
+    local.service.drain(&bad, None, now);
+    assert_ne!(pick(&local, now), Ok(usize::from(bad.port) - 1));
+    assert_eq!(local.view.borrow().probing.len(), 1, "it is the same view");
+    for instance in &local.service.set().instances {
+        local.service.drain(&instance.place, None, now);
+    }
+    assert_eq!(pick(&local, now), Err(Unpicked::NoInstance));
+}
+
+#[test]
+fn of_other_zones_too_none_is_picked_that_was_drained() {
+    const MANY: usize = FEW + 50;
+    let config = ServiceConfig { zone: Some("a".into()), ..ServiceConfig::default() };
+    let service = Arc::new(Service::new(Arc::new(config), 1));
+    let zoned =
+        |at| Endpoint { zone: Some(if at == 0 { "a" } else { "b" }.into()), ..endpoint(at) };
+    service.update(&(0..MANY).map(zoned).collect::<Vec<_>>(), &[], Source::Static);
+    let local = Local::new(service, 0, Rc::default());
+    let now = local.view.borrow().rests_until - Duration::from_nanos(1);
+    assert_eq!(pick(&local, now), Ok(0));
+    for at in 0..MANY - 1 {
+        local.service.drain(&endpoint(at).address, None, now);
+    }
+    assert_eq!(pick(&local, now), Ok(MANY - 1));
 }
 
 #[test]

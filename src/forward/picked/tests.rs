@@ -112,6 +112,23 @@ fn who_settles_makes_it_half_open_and_the_next_request_is_its_probe() {
 }
 
 #[test]
+fn what_was_open_for_long_enough_is_not_asked_while_it_is_down() {
+    let (local, now) = (once(BreakerScope::Instance, 2), start());
+    let down = attempt(&local, Verdict::Failed, now).unwrap();
+    let set = local.service.set();
+    let instance = set.instances.iter().find(|instance| instance.place.port == down).unwrap();
+    instance.standing.set(Reason::Down, true);
+    local.service.stir();
+    let later = now + OPEN / 2;
+    assert_ne!(attempt(&local, Verdict::Failed, later), Ok(down));
+    // It may be half-open by now, but is down; the other one is open for another half of the time.
+    match attempt(&local, Verdict::Good, now + OPEN) {
+        Err(Unpicked::Open { until }) => assert!(until > now + OPEN),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn an_instance_that_stays_keeps_its_breaker_when_the_set_changes() {
     let (local, now) = (once(BreakerScope::Instance, 1), start());
     attempt(&local, Verdict::Failed, now).unwrap();
