@@ -173,7 +173,10 @@ impl View {
         if let Some(until) = self.shut.filter(|until| wish.now < *until) {
             return Err(Unpicked::Open { until });
         }
-        if let Some(chosen) = self.probe(&self.probing, wish) {
+        // Who has failed already goes where it is well, while there is such a place: many may be half-open at once.
+        if wish.tried.is_empty()
+            && let Some(chosen) = self.probe(&self.probing, wish)
+        {
             return Ok(chosen);
         }
         if wish.tried.is_empty() {
@@ -218,8 +221,8 @@ impl View {
         }
     }
 
-    /// None at its turn. One is left whose breaker was not asked, of very many, or was open for long enough without
-    /// anybody having noticed yet.
+    /// None at its turn. One is left whose breaker was not asked, of very many, or lets some through to see, or was open
+    /// for long enough without anybody having noticed yet.
     fn left(
         &mut self,
         wish: &Wish<'_>,
@@ -230,11 +233,12 @@ impl View {
         let (later, sooner) = self.turns.split_at(first);
         let turns = sooner.iter().chain(later);
         let unasked = self.probe(turns.filter(|slot| !passed.holds(slot.instance.id)), wish);
+        let probing = || self.probe(&self.probing, wish);
         let rested = || {
             let open = |slot: &&Rc<Slot>| slot.instance.standing.has(Reason::Open);
             self.probe(self.slots.iter().filter(open), wish)
         };
-        if let Some(chosen) = unasked.or_else(rested) {
+        if let Some(chosen) = unasked.or_else(probing).or_else(rested) {
             return Ok(chosen);
         }
         let why = self.why(wish, shut);

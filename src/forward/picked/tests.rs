@@ -112,6 +112,26 @@ fn who_settles_makes_it_half_open_and_the_next_request_is_its_probe() {
 }
 
 #[test]
+fn what_failed_once_is_no_probe_while_somebody_well_is_left() {
+    let (local, now) = (once(BreakerScope::Instance, 4), start());
+    let failed: Vec<_> = (0..3).map(|_| attempt(&local, Verdict::Failed, now).unwrap()).collect();
+    let later = now + OPEN;
+    local.service.settle(later);
+    let first = pick(&local, later).unwrap();
+    assert!(failed.contains(&first.slot.instance.place.port), "the first try is a probe");
+    let mut tried = Tried::default();
+    tried.add(first.slot.instance.id);
+    first.tell(Verdict::Failed, later);
+    let again = local.pick(&Wish { tried: &tried, hash: None, now: later }).unwrap();
+    let port = again.slot.instance.place.port;
+    assert!(!failed.contains(&port), "{port} of {failed:?}");
+    tried.add(again.slot.instance.id);
+    again.tell(Verdict::Failed, later);
+    let last = local.pick(&Wish { tried: &tried, hash: None, now: later }).unwrap();
+    assert!(failed.contains(&last.slot.instance.place.port), "nobody else is left");
+}
+
+#[test]
 fn what_was_open_for_long_enough_is_not_asked_while_it_is_down() {
     let (local, now) = (once(BreakerScope::Instance, 2), start());
     let down = attempt(&local, Verdict::Failed, now).unwrap();
