@@ -153,6 +153,10 @@ mod tests {
         }
         assert!(!of(&[Reason::Drained, Reason::HalfOpen]).is_probing(true));
         assert!(of(&[Reason::Ramping]).is_usable(false));
+        assert!(
+            of(&[Reason::Open]).may_be_asked(false) && !of(&[Reason::Drained]).may_be_asked(true)
+        );
+        assert!(!of(&[Reason::Down]).may_be_asked(false) && of(&[Reason::Down]).may_be_asked(true));
     }
 
     #[test]

@@ -203,10 +203,7 @@ impl View {
             } else {
                 self.balancer.other(&turn)
             };
-            let Some(at) = at else {
-                let abroad = self.abroad(wish);
-                return abroad.map_or_else(|| self.left(wish, &passed, shut), Ok);
-            };
+            let Some(at) = at else { return self.left(wish, &passed, shut) };
             let slot = &self.turns[at];
             match slot.instance.breaker.as_ref().map(|breaker| breaker.admit(wish.now)) {
                 None => return Ok((Rc::clone(slot), None)),
@@ -221,8 +218,8 @@ impl View {
         }
     }
 
-    /// None at its turn. One is left whose breaker was not asked, of very many, or lets some through to see, or was open
-    /// for long enough without anybody having noticed yet.
+    /// None at its turn. One is left whose breaker was not asked, of very many, or in another zone, or lets some through to
+    /// see, or was open for long enough without anybody having noticed yet.
     fn left(
         &mut self,
         wish: &Wish<'_>,
@@ -238,7 +235,9 @@ impl View {
             let open = |slot: &&Rc<Slot>| slot.instance.standing.has(Reason::Open);
             self.probe(self.slots.iter().filter(open), wish)
         };
-        if let Some(chosen) = unasked.or_else(probing).or_else(rested) {
+        let elsewhere = || self.abroad(wish);
+        let chosen = unasked.or_else(elsewhere).or_else(probing).or_else(rested);
+        if let Some(chosen) = chosen {
             return Ok(chosen);
         }
         let why = self.why(wish, shut);

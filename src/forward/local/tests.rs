@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::model::{
-    BreakerConfig, BreakerScope, Endpoint, HostPort, Scheme, ServiceConfig, Trip,
+    BreakerConfig, BreakerScope, Endpoint, HostPort, Scheme, ServiceConfig, Share, Trip, Window,
 };
 use crate::forward::outlier;
 use crate::forward::service::Source;
@@ -121,8 +121,7 @@ fn a_slot_and_its_connections_stay_when_only_standings_change() {
 
 #[test]
 fn in_panic_the_ejected_are_picked_and_the_drained_are_not() {
-    let config =
-        ServiceConfig { panic: crate::config::model::Share::WHOLE, ..ServiceConfig::default() };
+    let config = ServiceConfig { panic: Share::WHOLE, ..ServiceConfig::default() };
     let (local, now) = (local(config, 4), Instant::now());
     eject(&local, 0, now);
     local.service.drain(&endpoint(1).address, None, now);
@@ -132,6 +131,104 @@ fn in_panic_the_ejected_are_picked_and_the_drained_are_not() {
     local.service.drain(&endpoint(2).address, None, now);
     local.service.drain(&endpoint(3).address, None, now);
     assert_eq!(pick(&local, now), Ok(0), "it is all that is left");
+}
+
+/// Each with a breaker that opens at the first failure, for a second.
+fn local_with_breakers(panic: Share, instances: usize) -> Local {
+    let breaker = BreakerConfig {
+        trip: Trip::Consecutive { failures: 1 },
+        open: Duration::from_secs(1),
+        probes: 1,
+        ramp: Duration::ZERO,
+        scope: BreakerScope::Instance,
+    };
+    local(ServiceConfig { breaker: Some(breaker), panic, ..ServiceConfig::default() }, instances)
+}
+
+/// Fails an attempt at each of them.
+fn fail_all(local: &Local, now: Instant) {
+    while let Ok(picked) = local.pick(&Wish { tried: &Tried::default(), hash: None, now }) {
+        picked.tell(Verdict::Failed, now);
+    }
+}
+
+#[test]
+fn what_is_down_is_not_tried_because_its_breaker_has_rested() {
+    for reason in [Reason::Down, Reason::Unchecked, Reason::Ejected] {
+        let (local, now) = (local_with_breakers(Share::NONE, 2), Instant::now());
+        fail_all(&local, now);
+        let instances = &local.service.set().instances;
+        instances[0].standing.set(reason, true);
+        local.service.stir();
+        // Nobody has settled that the time of both is over.
+        let rested = now + Duration::from_secs(2);
+        let mut tried = Tried::default();
+        tried.add(instances[1].id);
+        assert!(
+            local.pick(&Wish { tried: &tried, hash: None, now: rested }).is_err(),
+            "{reason:?}"
+        );
+        assert_eq!(pick(&local, rested), Ok(1), "{reason:?}");
+    }
+}
+
+#[test]
+fn nobody_is_told_to_wait_for_the_breaker_of_what_is_down() {
+    let (local, now) = (local_with_breakers(Share::NONE, 2), Instant::now());
+    fail_all(&local, now);
+    assert!(matches!(pick(&local, now), Err(Unpicked::Open { .. })));
+    for instance in &local.service.set().instances {
+        instance.standing.set(Reason::Down, true);
+    }
+    local.service.stir();
+    assert_eq!(pick(&local, now), Err(Unpicked::NoInstance));
+}
+
+#[test]
+fn of_another_zone_too_what_was_taken_out_is_passed_over_before_the_view_is_made_anew() {
+    const MANY: usize = FEW + 50;
+    let service = Arc::new(Service::new(
+        Arc::new(ServiceConfig { zone: Some("a".to_owned()), ..ServiceConfig::default() }),
+        1,
+    ));
+    let zoned = |at| Endpoint { zone: (at == 0).then(|| "a".to_owned()), ..endpoint(at) };
+    service.update(&(0..MANY).map(zoned).collect::<Vec<_>>(), &[], Source::Static);
+    let local = Local::new(service, 0, Rc::default());
+    let now = local.view.borrow().rests_until - Duration::from_nanos(1);
+    assert_eq!(pick(&local, now), Ok(0));
+    for at in 1..MANY - 1 {
+        local.service.drain(&endpoint(at).address, None, now);
+    }
+    let mut tried = Tried::default();
+    tried.add(local.service.set().instances[0].id);
+    let picked = local.pick(&Wish { tried: &tried, hash: None, now });
+    assert_eq!(usize::from(picked.unwrap().slot.instance.place.port), MANY);
+}
+
+#[test]
+fn another_zone_helps_out_however_many_of_the_own_one_are_full() {
+    for own in [3, 8, 12] {
+        let window = Window::default();
+        let timeout = Duration::from_secs(1);
+        let breaker = BreakerConfig {
+            trip: Trip::Hystrix { window, max_concurrent: 1, timeout },
+            open: timeout,
+            probes: 1,
+            ramp: Duration::ZERO,
+            scope: BreakerScope::Instance,
+        };
+        let zone = Some("a".to_owned());
+        let config = ServiceConfig { breaker: Some(breaker), zone, ..ServiceConfig::default() };
+        let service = Arc::new(Service::new(Arc::new(config), 1));
+        let zoned = |at| Endpoint { zone: (at < own).then(|| "a".to_owned()), ..endpoint(at) };
+        service.update(&(0..=own).map(zoned).collect::<Vec<_>>(), &[], Source::Static);
+        let (local, now) = (Local::new(service, 0, Rc::default()), Instant::now());
+        let tried = Tried::default();
+        let wish = Wish { tried: &tried, hash: None, now };
+        let held: Vec<_> = (0..own).map(|_| local.pick(&wish).unwrap()).collect();
+        assert!(held.iter().all(|picked| usize::from(picked.slot.instance.place.port) <= own));
+        assert_eq!(pick(&local, now), Ok(own), "of {own}");
+    }
 }
 
 /// The share of one of four instances that starts slowly, by what it gets of 20,000 picks.
