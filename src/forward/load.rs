@@ -58,6 +58,14 @@ impl Load {
         }
     }
 
+    /// A client left an attempt after so long: an answer takes longer. Were that not counted, an instance that hangs would
+    /// look ever better where clients have less patience than the gateway, as nothing else is heard of it.
+    pub(super) fn left(&self, took: Duration, now: Instant) {
+        if let Some(latency) = &self.latency {
+            latency.left(took.min(self.worst), now);
+        }
+    }
+
     /// What one more exchange would cost in time: each that is under way costs another answer. One that was never seen
     /// to answer is tried at once, and then taken for a usual one until it has.
     pub(super) fn cost(&self, now: Instant) -> f64 {
@@ -110,6 +118,13 @@ impl Latency {
             Some(_) | None => took,
         };
         self.0.set(Some(Estimate { seconds, at: now }));
+    }
+
+    fn left(&self, took: Duration, now: Instant) {
+        let seconds = took.as_secs_f64();
+        if seconds > self.estimate(now).unwrap_or(USUAL) {
+            self.0.set(Some(Estimate { seconds, at: now }));
+        }
     }
 
     /// A quick failure is no quick answer. One makes an instance half as good as it was, so that a few errors that all
@@ -172,6 +187,20 @@ mod tests {
         let unknown = Latency::default();
         unknown.failed(ms(0), WORST, now);
         assert_near(&unknown, now, 2000.0 * USUAL);
+    }
+
+    #[test]
+    fn whoever_leaves_has_seen_that_an_answer_takes_longer() {
+        let (latency, now) = (Latency::default(), Instant::now());
+        latency.left(ms(10), now);
+        assert_eq!(latency.estimate(now), None, "nothing is known of a usual one yet");
+        latency.answered(ms(10), now);
+        latency.left(ms(5), now);
+        assert_near(&latency, now, 10.0);
+        latency.left(ms(500), now);
+        assert_near(&latency, now, 500.0);
+        latency.left(ms(500), now + 6 * DECAY);
+        assert_near(&latency, now + 6 * DECAY, 500.0);
     }
 
     #[test]

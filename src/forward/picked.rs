@@ -17,7 +17,8 @@ use super::verdict::Verdict;
 use crate::wire::h1::Link;
 use crate::wire::h1::outbound::{End, Home};
 
-/// The right to one attempt at an instance. Dropped without a verdict, it says nothing of the instance: the client left.
+/// The right to one attempt at an instance. Dropped without a verdict, it says nothing of the instance but that
+/// the client did not wait for it.
 #[derive(Debug)]
 pub struct Picked<'a> {
     /// Where.
@@ -31,6 +32,8 @@ pub struct Picked<'a> {
     own: Option<Pass>,
     /// Its place among those that may be under way; only what has a bound on its attempts pays for this.
     hold: Option<Rc<Place>>,
+    /// What it says was told.
+    told: bool,
 }
 
 /// A place among those that may be under way: an attempt's, and then its answer's until the body's end.
@@ -87,7 +90,7 @@ impl<'a> Picked<'a> {
         let hold = of_whole.into_iter().chain(&mut own).find_map(Pass::take_hold);
         let hold = hold.map(|hold| Rc::new(RefCell::new(Some(hold))));
         let moved = own.as_ref().and_then(Pass::moved);
-        let picked = Self { slot, since: now, local, whole, own, hold };
+        let picked = Self { slot, since: now, local, whole, own, hold, told: false };
         if let Some(moved) = moved {
             picked.moved(moved);
         }
@@ -121,6 +124,7 @@ impl<'a> Picked<'a> {
 
     /// What the attempt says of its instance.
     pub fn tell(mut self, verdict: Verdict, now: Instant) {
+        self.told = true;
         if verdict == Verdict::Failed {
             self.slot.instance.counters(self.local.worker).failed.fetch_add(1, Relaxed);
         }
@@ -148,7 +152,12 @@ impl<'a> Picked<'a> {
 
 impl Drop for Picked<'_> {
     fn drop(&mut self) {
-        self.tell_own(Verdict::Neutral, crate::wire::clock::now());
+        if self.told {
+            return;
+        }
+        let now = crate::wire::clock::now();
+        self.slot.load.left(now.saturating_duration_since(self.since), now);
+        self.tell_own(Verdict::Neutral, now);
     }
 }
 

@@ -192,3 +192,22 @@ fn every_place_at_every_instance_is_found_however_many_are_full() {
         drop(rest);
     }
 }
+
+#[test]
+fn an_instance_whose_clients_leave_looks_slow_to_peak_ewma() {
+    let config = ServiceConfig { balance: "peak_ewma".to_owned(), ..ServiceConfig::default() };
+    let service = Arc::new(Service::new(Arc::new(config), 1));
+    service.update(&endpoints(1), &[], Source::Static);
+    let local = Local::new(service, 0, Rc::default());
+    let now = Instant::now();
+    let long_ago = now.checked_sub(Duration::from_millis(600)).unwrap();
+    let picked = pick(&local, now).unwrap();
+    let load = Rc::clone(&picked.slot);
+    picked.tell(Verdict::Good, now + Duration::from_millis(5));
+    let before = load.load.cost(now);
+    drop(pick(&local, now).unwrap());
+    assert!(load.load.cost(now) <= before, "one that is put back at once says nothing");
+    drop(pick(&local, long_ago).unwrap());
+    let found = load.load.cost(Instant::now());
+    assert!((0.5..=1.0).contains(&found), "{found} s");
+}
