@@ -37,7 +37,7 @@ fn hash_key(table: &mut Table<'_>) -> Option<HashKey> {
         ("client_ip", None) => Some(HashKey::ClientIp),
         ("path", None) => Some(HashKey::Path),
         ("claim", Some(name)) => Some(HashKey::Claim(name.to_owned())),
-        ("cookie", Some(name)) => Some(HashKey::Cookie(name.to_owned())),
+        ("cookie", Some(name)) if is_cookie(name) => Some(HashKey::Cookie(name.to_owned())),
         ("header", Some(name)) => HeaderName::from_bytes(name.as_bytes()).ok().map(HashKey::Header),
         _ => None,
     };
@@ -58,14 +58,18 @@ fn sticky(table: &mut Table<'_>) -> Option<StickyConfig> {
         Policy::Written(sticky) => sticky,
     };
     let cookie = sticky.spot("cookie").map(|(name, place)| {
-        // A cookie's name is a token (RFC 6265 section 4.1.1), as a header's is.
-        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        if !is_cookie(&name) {
             sticky.problem_at(&place, format!("{name:?} cannot be a cookie's name"), None);
         }
         name
     });
     let ttl = sticky.duration("ttl").filter(|ttl| !ttl.is_zero());
     Some(StickyConfig { cookie: cookie.unwrap_or_else(|| STICKY.to_owned()), ttl })
+}
+
+/// Whether this can be a cookie's name: a token (RFC 6265 section 4.1.1), as a header's is.
+fn is_cookie(name: &str) -> bool {
+    HeaderName::from_bytes(name.as_bytes()).is_ok()
 }
 
 /// The cookie when `sticky` does not name one.
@@ -239,8 +243,10 @@ fn health_check(table: &mut Table<'_>, kind: &str) -> Option<HealthCheck> {
 
 fn http(table: &mut Table<'_>) -> HealthCheck {
     let path = table.spot("path").map(|(path, place)| {
-        let origin_form = path.parse::<http::uri::PathAndQuery>().is_ok() && path.starts_with('/');
-        if !origin_form || path.contains('#') {
+        // It is sent as it stands, and a target is ASCII (RFC 3986 section 2).
+        let sendable = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        let parsed = path.parse::<http::uri::PathAndQuery>();
+        if !path.starts_with('/') || !sendable || parsed.is_err() {
             table.problem_at(
                 &place,
                 format!("{path:?} is no path to ask for"),
@@ -255,7 +261,8 @@ fn http(table: &mut Table<'_>) -> HealthCheck {
             *status = written;
         }
         if let Some((name, place)) = table.spot("host") {
-            if name.parse::<http::uri::Authority>().is_err() {
+            // Without user information (RFC 9110 section 7.2).
+            if name.parse::<http::uri::Authority>().is_err() || name.contains('@') {
                 table.problem_at(&place, format!("{name:?} cannot be a Host"), None);
             }
             *host = Some(name);
