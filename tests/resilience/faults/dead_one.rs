@@ -41,15 +41,18 @@ fn assert_unharmed(row: &Row) {
     );
 }
 
+/// With one of ejection and breaker on; with none and with both the matrix sees the same of every GET.
 #[tokio::test]
-async fn no_get_of_2_000_fails_in_any_manner() {
+async fn no_get_fails_in_any_manner() {
     for fault in MENDABLE {
-        let rows = join_all(VARIANTS.map(|variant| cell(fault, variant, 500).run())).await;
+        let variants = [VARIANTS[1], VARIANTS[2]];
+        let rows = join_all(variants.map(|variant| cell(fault, variant, 150).run())).await;
+        rows.iter().for_each(|row| println!("{}", row.line()));
         rows.iter().for_each(assert_unharmed);
     }
 }
 
-/// `FAULT_REQUESTS` of each manner and variant, one after the other.
+/// `FAULT_REQUESTS` of each manner and each of the four variants, one after the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes in release; prints a table"]
 async fn no_get_of_100_000_fails_in_any_manner() {
