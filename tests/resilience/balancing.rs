@@ -152,6 +152,14 @@ async fn the_busy_one_is_passed_over_by_least_request_and_by_a_full_hash() {
                 }
             }
         }
+        if balance == "peak_ewma" {
+            // Not measured it is taken for a usual one, and on a busy machine the quick one may take longer than that.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            for (mut client, (mut taken, _)) in kept.drain(..) {
+                taken.send(OK).await;
+                assert_eq!(client.answer().await.status(), 200);
+            }
+        }
         let before = quick.count();
         for _ in 0..10 {
             assert_eq!(gateway.fetch("/").await.status(), 200, "{balance}");

@@ -216,16 +216,22 @@ async fn instances_that_hang_do_not_hold_up_the_checks_of_others() {
 #[tokio::test]
 async fn hung_checks_are_over_after_their_timeout() {
     let backend = Backend::new().await;
-    let times = "timeout = \"50ms\", unhealthy_interval = \"10ms\"";
+    // Long enough that each of them is taken and sent to before it is over, also where the test waits for its turn.
+    let times = "timeout = \"500ms\", unhealthy_interval = \"300ms\"";
     let gateway = asking(&[backend.address], times).await;
     let mut held = Vec::new();
     for sent in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok"] {
         let (mut peer, _) = backend.request().await;
         peer.send(sent).await;
         held.push(peer);
-        gateway.metric_is(CHECKS, &["result=\"timeout\""], held.len() as f64).await;
+        // More when the next one was over before anybody looked.
+        wait::until("it is over", SOON, async || {
+            let late = gateway.metric(CHECKS, &["result=\"timeout\""]).await;
+            (late >= held.len() as f64).then_some(())
+        })
+        .await;
         let down = turned(&gateway, backend.address, "down").await;
-        assert_eq!(down["health_error"], "no answer within 50ms");
+        assert_eq!(down["health_error"], "no answer within 500ms");
     }
     for peer in &mut held {
         peer.ended().await;
