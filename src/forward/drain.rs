@@ -40,14 +40,11 @@ pub(super) fn settle(
 ) -> (bool, Option<Instant>) {
     let (mut changed, mut next) = (false, None);
     for instance in instances {
-        match instance.standing.drain_ends() {
-            Some(end) if end <= now => {
-                instance.standing.set(Reason::Drained, false);
-                changed = true;
-                tracing::info!(service = %service.config.name, instance = %instance.place, "its drain is over");
-            }
-            end => next = next.into_iter().chain(end).min(),
+        if instance.standing.end_drain(now) {
+            changed = true;
+            tracing::info!(service = %service.config.name, instance = %instance.place, "its drain is over");
         }
+        next = next.into_iter().chain(instance.standing.drain_ends()).min();
     }
     (changed, next)
 }

@@ -267,11 +267,12 @@ impl Home for Slot {
         let counters = self.instance.counters(self.worker);
         counters.over.fetch_add(1, Relaxed);
         self.load.end();
-        if end == End::Broken {
+        let said = Verdict::of_status(status);
+        // What its head said was counted with that.
+        if end == End::Broken && said != Verdict::Failed {
             counters.failed.fetch_add(1, Relaxed);
         }
-        let service = &self.service;
-        outlier::ended(service, &self.instance, self.worker, (Verdict::of_status(status), end));
+        outlier::ended(&self.service, &self.instance, self.worker, (said, end));
         match link {
             Some(link) => self.keep(link),
             None => self.closed(),

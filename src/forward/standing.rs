@@ -124,6 +124,18 @@ impl Standing {
         (end != 0 && self.has(Reason::Drained)).then(|| clock::at(end))
     }
 
+    /// Ends a drain whose time is over; whether there was one. A drain anew at the same moment stays.
+    pub(super) fn end_drain(&self, now: Instant) -> bool {
+        let end = self.drain_ends.load(Relaxed);
+        let over = end != 0 && clock::at(end) <= now && self.set(Reason::Drained, false);
+        // Its end is written before its bit: who cleared the bit of a newer drain sees the newer end.
+        if over && self.drain_ends.load(Relaxed) != end {
+            self.set(Reason::Drained, true);
+            return false;
+        }
+        over
+    }
+
     /// Until when it is taken out by hand; none is not, or for good.
     pub fn drained_until(&self) -> Option<SystemTime> {
         let millis = self.drained_until.load(Relaxed);
