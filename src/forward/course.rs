@@ -50,11 +50,11 @@ pub(super) struct Last {
 
 /// The next attempt.
 #[derive(Debug)]
-pub(super) struct Next<'a> {
-    /// Where.
-    pub(super) picked: Picked<'a>,
-    /// When, from now.
-    pub(super) pause: Duration,
+pub(super) enum Next<'a> {
+    /// At once, and there.
+    Now(Picked<'a>),
+    /// After a pause; where is asked again then ([`Course::rested`]).
+    After(Duration),
 }
 
 impl<'a> Course<'a> {
@@ -74,7 +74,7 @@ impl<'a> Course<'a> {
         self.local.stay(headers, &wish).map_or_else(|| self.local.pick(&wish), Ok)
     }
 
-    /// The next attempt after so many, or what forbids it. Takes it from the budget.
+    /// The next attempt after so many, or what forbids it. One that is made at once is taken from the budget.
     pub(super) fn next(
         &mut self,
         last: Last,
@@ -89,8 +89,27 @@ impl<'a> Course<'a> {
         // An instance that did not answer, or asked to be left alone, says nothing of one that was not tried yet.
         let at_once = !past.round && (!last.answered || last.until.is_some());
         let backoff = if at_once { Duration::ZERO } else { backoff(self.config, attempts) };
+        self.made(picked, (ready, backoff), now)
+    }
+
+    /// The same once the pause is over, when everything may be different.
+    pub(super) fn rested(&mut self, last: Last, now: Instant) -> Result<Next<'a>, Suppressed> {
+        let past = self.past.get_or_insert_default();
+        let picked = past.pick((self.local, self.hash), last.id, now);
+        let (picked, ready) = picked.map_err(suppressed)?;
+        self.made(picked, (ready, Duration::ZERO), now)
+    }
+
+    /// Now or later, as far as time and budget allow.
+    fn made(
+        &self,
+        picked: Picked<'a>,
+        (ready, backoff): (Instant, Duration),
+        now: Instant,
+    ) -> Result<Next<'a>, Suppressed> {
         let wait = ready.saturating_duration_since(now);
-        let pause = backoff.max(wait);
+        // Both: those who were all told the same time to come again do not come together.
+        let pause = wait + backoff;
         let fits = match self.due {
             Some(due) => now + pause < due,
             // Without a bound of the route's own, that of other routes.
@@ -99,16 +118,14 @@ impl<'a> Course<'a> {
         if !fits {
             return Err(Suppressed::Timeout);
         }
+        if !pause.is_zero() {
+            // Who waits holds nobody's place, nor a retry of the budget.
+            return Ok(Next::After(pause));
+        }
         if self.local.service.budget.as_ref().is_some_and(|budget| !budget.take(now)) {
             return Err(Suppressed::Budget);
         }
-        Ok(Next { picked, pause })
-    }
-
-    /// The instance for an attempt that had to wait.
-    pub(super) fn rested(&mut self, last: u64, now: Instant) -> Result<Picked<'a>, Unpicked> {
-        let past = self.past.get_or_insert_default();
-        past.pick((self.local, self.hash), last, now).map(|(picked, _)| picked)
+        Ok(Next::Now(picked))
     }
 
     /// Remembers for the log how an attempt ended.

@@ -164,9 +164,9 @@ impl<'a> Retry<'a> {
         Self { config, repeatable: listed || has_key() }
     }
 
-    /// Whether the request may be sent again once a byte of it was sent.
-    pub fn is_repeatable(&self) -> bool {
-        self.repeatable
+    /// Whether it goes to the same instance again where only a kept connection was dead.
+    pub fn replaces(&self) -> bool {
+        self.repeatable && self.config.attempts > 1 && self.config.on.reset
     }
 
     /// How much of a body of this length, if that is known, is kept to be sent again: nothing unless a retry may need it.
@@ -188,7 +188,7 @@ impl<'a> Retry<'a> {
     /// Whether only a kept connection was dead, which says nothing of its instance, so that the same may be sent to it
     /// on a new one. The instance may have read the request and died: one that may not go again does not.
     pub fn is_stale(&self, error: SendError) -> bool {
-        self.repeatable && error.reused && error.at == At::Sent
+        self.replaces() && error.reused && error.at == At::Sent
     }
 
     /// Why to go on after so many attempts, or what forbids to; none is that the route does not ask for it.

@@ -89,7 +89,7 @@ pub async fn send(
     let retry = Retry::new(call.retry, parts);
     let keeps = retry.keeps(body.remaining());
     let bodiless = matches!(body, Body::Empty);
-    let cautious = !retry.is_repeatable() || (keeps == 0 && !bodiless);
+    let cautious = !retry.replaces() || (keeps == 0 && !bodiless);
     let due = after(exchange.began, call.timeout);
     let hash = key::of(&local.service.config, parts, exchange);
     let course = Course::new(local, call.retry, due, hash);
@@ -111,7 +111,7 @@ pub async fn send(
             Ok(answered) => return Ok(pass_on(local, answered, parts, exchange)),
             Err(attempted) => attempted,
         };
-        let (last, reason, next) = match sending.next(&attempted, &mut body, exchange) {
+        let (next, reason) = match sending.onward(&attempted, &mut body, exchange).await {
             Ok(next) => next,
             Err(suppressed) => {
                 let answered = sending.give_up(attempted, suppressed, exchange)?;
@@ -121,14 +121,7 @@ pub async fn send(
         if let Some(answer) = attempted.answer {
             let_go(answer.response.into_body());
         }
-        picked = if next.pause.is_zero() {
-            next.picked
-        } else {
-            // Who waits holds nobody's place.
-            drop(next.picked);
-            tokio::time::sleep(next.pause).await;
-            sending.rested(last, exchange)?
-        };
+        picked = next;
         exchange.retried(reason);
     }
 }
@@ -163,14 +156,22 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// The instance for an attempt that had to wait.
-    fn rested(&mut self, last: Last, exchange: &mut Exchange) -> Result<Picked<'a>, Refusal> {
-        let rested = self.course.rested(last.id, Instant::now());
-        rested.map_err(|unpicked| {
-            let refusal = none(self.local, unpicked, exchange);
-            exchange.cause = Some(self.course.told(None));
-            refusal
-        })
+    /// Where the next attempt goes, when its time has come; or what forbids it. The answer there is stays at hand until
+    /// then: it is the client's if nothing comes of this.
+    async fn onward(
+        &mut self,
+        attempted: &Attempted,
+        body: &mut Replay<'_>,
+        exchange: &Exchange,
+    ) -> Result<(Picked<'a>, RetryReason), Option<Suppressed>> {
+        let (last, reason, mut next) = self.next(attempted, body, exchange)?;
+        loop {
+            match next {
+                Next::Now(picked) => return Ok((picked, reason)),
+                Next::After(pause) => tokio::time::sleep(pause).await,
+            }
+            next = self.course.rested(last, Instant::now())?;
+        }
     }
 
     /// One attempt. Where only a kept connection was dead the same is sent once more on a new one.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::backend::{Answering, Backend, OK};
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::peer::{End, Message, Peer, SOON};
+use crate::support::ports::nobody;
 use crate::support::wait;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
@@ -17,11 +18,6 @@ const BARE: &str = "POST / HTTP/1.1\r\nhost: h\r\n\r\n";
 
 fn assert_refused(answer: &Message, status: u16, code: &str, of: &str) {
     assert_eq!((answer.status(), answer.code()), (status, code), "{of}");
-}
-
-/// An address nobody listens at.
-async fn nobody() -> SocketAddr {
-    Backend::new().await.address
 }
 
 #[tokio::test]
@@ -271,7 +267,7 @@ async fn ended(backend: SocketAddr, count: usize) {
 #[tokio::test]
 async fn a_refused_connection_is_made_to_another_instance_for_any_method() {
     let backend = Answering::with(OK).await;
-    let setup = Setup::to(&[nobody().await, nobody().await, backend.address]);
+    let setup = Setup::to(&[nobody(), nobody(), backend.address]);
     let gateway = setup.route("retry = { attempts = 3 }").start().await;
     let mut client = Peer::connect(gateway.web()).await;
     for _ in 0..9 {
@@ -281,7 +277,7 @@ async fn a_refused_connection_is_made_to_another_instance_for_any_method() {
         }
     }
     assert_eq!(backend.count(), 18);
-    let gateway = Setup::to(&[nobody().await, nobody().await]).start().await;
+    let gateway = Setup::to(&[nobody(), nobody()]).start().await;
     let answer = gateway.fetch("/").await;
     assert_refused(&answer, 502, "upstream_error", "nobody anywhere");
     gateway.metric_is("frontgate_attempts_total", &["result=\"connect\""], 2.0).await;
@@ -376,7 +372,7 @@ async fn a_body_that_falls_silent_is_broken_off() {
 #[tokio::test]
 async fn a_service_without_instances_is_503() {
     // A registry that cannot be reached gives none.
-    let registry = nobody().await;
+    let registry = nobody();
     let tables = format!(
         "[registry.main]\nkind = \"consul\"\naddress = \"http://{registry}\"\n\
          [[route]]\nname = \"empty\"\npath = \"/empty\"\nservice = \"none\"\n\

@@ -136,7 +136,7 @@ async fn a_flood_of_unknown_names_asks_the_provider_once_in_ten_seconds() {
 async fn a_provider_that_comes_later_is_noticed() {
     let issuer = Issuer::shared();
     let backend = Answering::with(OK).await;
-    let address = SocketAddr::from(([127, 0, 0, 1], ports::free(1)[0]));
+    let address = ports::nobody();
     let gateway = gateway(&backend, address, None).await;
     let token = issuer.token("RS256", "a", &claims(""));
     let refused = with_token(&gateway, &token).await;
@@ -287,7 +287,7 @@ async fn a_silent_provider_does_not_keep_the_copy_from_serving() {
     let backend = Answering::with(OK).await;
     let folder = tempfile::tempdir().unwrap();
     let token = issuer.token("RS256", "a", &claims(""));
-    let address = SocketAddr::from(([127, 0, 0, 1], ports::free(1)[0]));
+    let address = ports::nobody();
     {
         let listener = TcpListener::bind(address).await.unwrap();
         let first = gateway(&backend, address, Some(folder.path())).await;

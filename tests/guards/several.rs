@@ -1,7 +1,5 @@
 //! Several schemes on a route: any one lets in.
 
-use std::net::SocketAddr;
-
 use crate::basic::{ask, says};
 use crate::support::backend::{Answering, OK};
 use crate::support::gateway::{Gateway, Setup};
@@ -108,7 +106,7 @@ async fn a_401_offers_every_way_in_and_the_log_says_why_each_was_none() {
 async fn a_refusal_of_who_is_known_names_the_caller_in_the_log() {
     let tables = "[auth.apps]\nkind = \"key\"\nkeys = { \"mobile app\" = \"the-mobile-key\" }";
     // Nobody listens there, so what comes in is refused behind the guards.
-    let nowhere = SocketAddr::from(([127, 0, 0, 1], ports::free(1)[0]));
+    let nowhere = ports::nobody();
     let setup = Setup::to(&[nowhere]).route("auth = [\"apps\"]").tables(tables);
     let gateway = setup.start().await;
     assert_eq!(ask(&gateway, "x-api-key: the-mobile-key\r\n").await.status(), 502);

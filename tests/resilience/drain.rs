@@ -7,21 +7,14 @@ use std::time::Duration;
 use crate::outlier::{ask, is, shown};
 use crate::support::backend::{Answering, Backend, OK};
 use crate::support::gateway::{Gateway, Setup};
-use crate::support::peer::{Message, Peer, SOON};
+use crate::support::peer::SOON;
 use crate::support::wait;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
 
-async fn post(gateway: &Gateway, target: &str) -> Message {
-    let ask = format!(
-        "POST {target} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-    );
-    Peer::asking(gateway.listener("admin"), ask).await.answer().await
-}
-
 async fn change(gateway: &Gateway, address: SocketAddr, what: &str) -> serde_json::Value {
     let target = format!("/services/backend/instances/{address}/{what}");
-    let answer = post(gateway, &target).await;
+    let answer = gateway.post(&target).await;
     assert_eq!(answer.status(), 200, "{}", answer.text());
     serde_json::from_str(&answer.text()).expect("JSON")
 }
@@ -148,7 +141,7 @@ async fn what_makes_no_sense_is_refused_and_changes_nothing() {
         (format!("/services/other/instances/{}/drain", backend.address), 404),
         ("/services/backend".to_owned(), 405),
     ] {
-        let answer = post(&gateway, &target).await;
+        let answer = gateway.post(&target).await;
         assert_eq!(answer.status(), status, "{target}: {}", answer.text());
         assert!(answer.text().contains(r#""error""#), "{target}");
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::backend::{Answering, Backend, OK};
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::peer::{Message, Peer, SOON};
+use crate::support::ports::nobody;
 use crate::support::wait;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
@@ -25,11 +26,6 @@ fn setup(instances: &[SocketAddr], retry: &str) -> Setup {
 
 fn reason(reason: &str) -> String {
     format!("reason=\"{reason}\"")
-}
-
-/// An address nobody listens at.
-async fn nobody() -> SocketAddr {
-    Backend::new().await.address
 }
 
 /// A backend that answers with each of these in turn, the last one for ever.
@@ -115,7 +111,7 @@ async fn a_post_is_sent_again_only_while_nothing_was_sent_or_with_a_key() {
     assert_eq!(bad.count(), 4);
     // No connection, so nothing was sent.
     let good = Answering::with(OK).await;
-    let gateway = setup(&[nobody().await, good.address], "on = [\"connect\"]").start().await;
+    let gateway = setup(&[nobody(), good.address], "on = [\"connect\"]").start().await;
     for _ in 0..4 {
         assert_eq!(gateway.ask(POST).await.answer().await.text(), "ok");
     }
@@ -241,6 +237,52 @@ async fn a_client_that_leaves_while_it_is_waited_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn an_answer_at_hand_is_the_clients_if_nothing_comes_of_the_pause() {
+    // It asks to be left alone, and is gone when its time has come.
+    let later = "HTTP/1.1 503 Later\r\nretry-after: 1\r\ncontent-length: 5\r\n\r\nlater";
+    let busy = Answering::with(later).await;
+    let gateway = setup(&[busy.address], "on = [\"503\"]").start().await;
+    let mut client = gateway.ask(GET).await;
+    wait::until("it is asked", SOON, async || (busy.count() == 1).then_some(())).await;
+    let drain = format!("/services/backend/instances/{}/drain", busy.address);
+    assert_eq!(gateway.post(&drain).await.status(), 200);
+    assert_eq!(client.answer().await.text(), "later");
+    assert_eq!(busy.count(), 1);
+    gateway.metric_is(SUPPRESSED, &[&reason("no_instance")], 1.0).await;
+}
+
+#[tokio::test]
+async fn a_route_without_retries_sends_nothing_twice_also_on_a_kept_connection() {
+    for retry in ["attempts = 1", "on = [\"connect\", \"503\"]"] {
+        let backend = Backend::new().await;
+        let gateway = setup(&[backend.address], retry).start().await;
+        let mut client = gateway.ask(GET).await;
+        let (mut upstream, _) = backend.request().await;
+        upstream.send(OK).await;
+        assert_eq!(client.answer().await.text(), "ok");
+        client.send(GET).await;
+        upstream.request().await;
+        drop(upstream);
+        assert_eq!(client.answer().await.code(), "upstream_error", "{retry}");
+        backend.assert_untouched().await;
+        gateway.metric_is(RETRIES, &[], 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn who_waits_to_be_told_to_go_on_leaves_a_try_half_of_its_time() {
+    let backend = Backend::new().await;
+    let gateway =
+        setup(&[backend.address], "attempts = 1, per_try_timeout = \"900ms\"").start().await;
+    let mut client = gateway.ask(POST.replace("host", "expect: 100-continue\r\nhost")).await;
+    let mut upstream = backend.accept().await;
+    // It never says to go on: its body comes all the same, and in time for an answer.
+    assert_eq!(upstream.request().await.text(), "abc");
+    upstream.send(OK).await;
+    assert_eq!(client.answer().await.text(), "ok");
+}
+
+#[tokio::test]
 async fn nothing_is_sent_again_after_the_client_saw_a_byte() {
     let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
     let backend = Answering::with(format!("{hints}{UNAVAILABLE}")).await;
@@ -276,7 +318,7 @@ async fn a_retry_that_a_breaker_forbids_is_counted() {
 
 #[tokio::test]
 async fn the_log_tells_of_every_attempt_and_of_what_forbade_another() {
-    let dead = [nobody().await, nobody().await];
+    let dead = [nobody(), nobody()];
     let gateway = setup(&dead, "attempts = 2").start().await;
     assert_eq!(gateway.fetch("/").await.code(), "upstream_error");
     let line = refusal(&gateway).await;
@@ -331,7 +373,7 @@ async fn a_total_outage_costs_no_more_than_the_budget() {
     const REQUESTS: usize = 2_000;
     let failing = "HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno";
     let (one, two) = (Answering::with(failing).await, Answering::with(failing).await);
-    let dead = [nobody().await, nobody().await];
+    let dead = [nobody(), nobody()];
     let retry = "attempts = 3, on = [\"connect\", \"5xx\"], backoff = \"1ms\"";
     for (instances, status) in [([one.address, two.address], 500), (dead, 502)] {
         let began = Instant::now();
@@ -376,7 +418,7 @@ async fn one_of_five_that_fails_costs_no_request() {
         assert_eq!(load(&gateway, REQUESTS, 200).await, REQUESTS, "{kind}");
         assert!(bad.count() >= REQUESTS / 6, "{kind} was asked only {}", bad.count());
     }
-    let (gateway, _good) = one_of_five(nobody().await, MENDED).await;
+    let (gateway, _good) = one_of_five(nobody(), MENDED).await;
     assert_eq!(load(&gateway, REQUESTS, 200).await, REQUESTS, "refused");
     for (kind, hangs) in [("reset", false), ("hang", true)] {
         let backend = Arc::new(Backend::new().await);

@@ -199,6 +199,14 @@ impl Gateway {
         Peer::asking(self.listener("admin"), ask).await.answer().await
     }
 
+    /// Asks the admin server to do something.
+    pub(crate) async fn post(&self, target: &str) -> Message {
+        let ask = format!(
+            "POST {target} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        );
+        Peer::asking(self.listener("admin"), ask).await.answer().await
+    }
+
     /// The sum over the series of a metric whose line holds all of these labels (`code="no_route"`).
     pub(crate) async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let page = self.admin("/metrics").await.text();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Mutex, PoisonError};
 
 /// `count` ports that are free, and that stay so until a server which takes its time binds them:
@@ -22,6 +22,11 @@ pub(crate) fn free(count: usize) -> Vec<u16> {
     assert_eq!(free.len(), count, "no free ports between {FIRST} and {LAST} on loopback");
     given.extend(&free);
     free
+}
+
+/// An address nobody listens at, and nobody will.
+pub(crate) fn nobody() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free(1)[0]))
 }
 
 /// Linux gives ports of 32768 and above to those who ask for none in particular.

@@ -122,7 +122,20 @@ fn a_key_lets_any_method_go_again_where_the_route_says_so() {
         [(true, &keyed, true), (false, &keyed, false), (true, &parts("POST"), false)]
     {
         let config = RetryConfig { idempotency_key: allowed, ..RetryConfig::default() };
-        assert_eq!(Retry::new(&config, parts).is_repeatable(), expected);
+        assert_eq!(Retry::new(&config, parts).replaces(), expected);
+    }
+}
+
+#[test]
+fn a_dead_connection_is_not_replaced_where_nothing_lost_goes_again() {
+    let get = parts("GET");
+    let lost = RetryOn { reset: true, ..RetryOn::default() };
+    let unlisted = RetryOn { connect: true, ..RetryOn::default() };
+    for (attempts, on, replaces) in [(2, &lost, true), (1, &lost, false), (2, &unlisted, false)] {
+        let config = config(attempts, on.clone());
+        let retry = Retry::new(&config, &get);
+        assert_eq!(retry.replaces(), replaces, "{attempts} {on:?}");
+        assert_eq!(retry.is_stale(SendError { at: LOST, reused: true }), replaces);
     }
 }
 

@@ -82,7 +82,7 @@ pub async fn exchange(
     let mut upload = Upload {
         ending,
         done: body.is_ended(),
-        held: early.expects.then(|| clock::now() + CONTINUE_WAIT),
+        held: early.expects.then(|| hold_until(due)),
         failed: false,
         waits: false,
     };
@@ -134,6 +134,14 @@ pub async fn exchange(
         spare::give_map(map);
     }
     answered
+}
+
+/// When a client that asked to be told to go on is told so whatever the upstream does: half of the time there is belongs
+/// to the body, or the upstream would be blamed for what it was never sent.
+fn hold_until(due: Option<Instant>) -> Instant {
+    let now = clock::now();
+    let half = due.map(|due| due.saturating_duration_since(now) / 2);
+    now + half.map_or(CONTINUE_WAIT, |half| half.min(CONTINUE_WAIT))
 }
 
 fn interim(status: StatusCode) -> bool {
