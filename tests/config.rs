@@ -89,7 +89,9 @@ fn what_is_allowed_and_looks_like_a_mistake_is_a_warning() {
         [
             "no file matches this pattern",
             "`empty` has no endpoints: its routes answer 503",
-            "no route uses the service `empty`"
+            "no route uses the service `empty`",
+            "no route uses the service `keyed`",
+            "`hash_key` means nothing to the balancer `round_robin`"
         ]
     );
 }

@@ -1,12 +1,14 @@
 //! How many requests of a service may be sent again, over all workers and without a lock.
 
 mod recent;
+mod requests;
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
 use recent::{Recent, WINDOW};
+use requests::Requests;
 
 use crate::config::model::BudgetConfig;
 
@@ -16,13 +18,21 @@ const RETRY: u64 = 10_000;
 const ACCOUNT: u64 = (1 << 48) - 1;
 const MARK_BITS: u32 = 16;
 
-/// What retries cost and requests pay, so that in any 10 s, wherever they begin and whatever comes before and after
-/// them, there are no more retries than the share of the requests and the floor of those 10 s.
+/// Requests in so many seconds, the one that has begun among them, say how many may fail at the same moment.
+const AT_ONCE: u64 = 2;
+
+/// What retries cost and requests pay, so that in any 10 s there are no more retries than the share of the requests and
+/// the floor of those 10 s.
 ///
 /// Each request pays its share of a retry, and each retry costs one. What retries have cost beyond what was paid since
-/// is owed, and no more may be owed than the floor allows for 10 s. Payments are not saved: a request of 9 s ago may be
-/// outside the very 10 s that begin with the next retry. And nothing is owed for retries that are more than 10 s old,
-/// so no more than there were in the last 10 s.
+/// is owed, and as a rule no more may be owed than the floor allows for 10 s. That holds for any 10 s, wherever they
+/// begin and whatever comes after them: payments are not saved, as a request of 9 s ago may be outside the very 10 s
+/// that begin with the next retry. And nothing is owed for retries that are more than 10 s old, so no more than there
+/// were in the last 10 s.
+///
+/// An instance that dies with many requests under way fails them all at once, and the share of those that went well just
+/// before is for them: such a surge may owe that much more. It is over when the budget first says no, and another may
+/// not begin until all is paid. So a service that fails for longer gets not one retry more for it, only some sooner.
 #[derive(Debug)]
 pub struct Budget {
     /// What a request pays.
@@ -32,12 +42,9 @@ pub struct Budget {
     requests: Box<[Requests]>,
     owed: Owed,
     recent: Recent,
+    /// It has said no, and what is owed since was not all paid yet.
+    spent: AtomicBool,
 }
-
-/// One worker's requests, on cache lines of their own.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Requests(AtomicU64);
 
 /// What all requests would have to have paid in all for nothing to be owed, with a mark: who changes it knows that
 /// nobody else did meanwhile.
@@ -58,13 +65,13 @@ impl Budget {
             requests: (0..workers).map(|_| Requests::default()).collect(),
             owed: Owed::default(),
             recent: Recent::default(),
+            spent: AtomicBool::new(false),
         }
     }
 
-    /// A request is sent for the first time. Only one thread may count as a given worker: a plain load and store.
-    pub fn began(&self, worker: usize) {
-        let requests = &self.requests[worker].0;
-        requests.store(requests.load(Relaxed).wrapping_add(1), Relaxed);
+    /// A request is sent for the first time. Only one thread may count as a given worker.
+    pub fn began(&self, worker: usize, now: Instant) {
+        self.requests[worker].add(now);
     }
 
     /// Takes one retry; false when there is none left.
@@ -77,13 +84,18 @@ impl Budget {
             let ahead = (word >> MARK_BITS).wrapping_sub(paid) & ACCOUNT;
             // More was paid than ever was owed, if it is behind.
             let owed = if ahead > ACCOUNT / 2 { 0 } else { ahead };
+            if owed == 0 && self.spent.load(Relaxed) {
+                self.spent.store(false, Relaxed);
+            }
             let mut after = owed + RETRY;
             if after > self.most {
-                after = after.min(self.recent.count(now).saturating_mul(RETRY));
-            }
-            if after > self.most {
-                self.recent.remove(place);
-                return false;
+                let recent = self.recent.count(now).saturating_mul(RETRY);
+                after = after.min(recent);
+                if after > self.most && !self.may_surge(after, recent, now) {
+                    self.spent.store(true, Relaxed);
+                    self.recent.remove(place);
+                    return false;
+                }
             }
             let account = paid.wrapping_add(after) & ACCOUNT;
             let mark = word.wrapping_add(1) & ((1 << MARK_BITS) - 1);
@@ -95,9 +107,18 @@ impl Budget {
         }
     }
 
+    /// Whether more than the floor may be owed, as those which fail began just now.
+    fn may_surge(&self, owed: u64, recent: u64, now: Instant) -> bool {
+        let of_last = |seconds| {
+            let requests: u64 = self.requests.iter().map(|all| all.of_last(seconds, now)).sum();
+            self.most.saturating_add(requests.saturating_mul(self.share))
+        };
+        !self.spent.load(Relaxed) && owed <= of_last(AT_ONCE) && recent <= of_last(WINDOW.as_secs())
+    }
+
     /// What all requests have paid so far.
     fn paid(&self) -> u64 {
-        let requests = self.requests.iter().map(|worker| worker.0.load(Relaxed));
+        let requests = self.requests.iter().map(|worker| worker.all.load(Relaxed));
         requests.fold(0, u64::wrapping_add).wrapping_mul(self.share) & ACCOUNT
     }
 }

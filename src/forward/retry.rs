@@ -18,7 +18,7 @@ use crate::wire::h1::outbound::Failure;
 pub struct SendError {
     /// How far the attempt had come.
     pub at: At,
-    /// The connection was a kept one.
+    /// The connection was a kept one, or a kept one was lost before.
     pub reused: bool,
 }
 
@@ -228,7 +228,7 @@ fn reason(on: &RetryOn, ended: Ended) -> Option<RetryReason> {
     let (listed, reason) = match error.at {
         // Another instance may have room.
         At::Connect(NoConnection::Refused | NoConnection::Crowded) => {
-            (on.connect, RetryReason::Connect)
+            (on.connect || (error.reused && on.reset), RetryReason::Connect)
         }
         At::Connect(NoConnection::Late) => (on.connect || on.timeout, RetryReason::Connect),
         At::Sent => (on.reset, RetryReason::Reset),

@@ -95,10 +95,11 @@ pub async fn send(
     let course = Course::new(local, call.retry, due, hash);
     let mut sending = Sending { local, call: &call, retry, course, due, bodiless, cautious };
     let mut body = Replay::new(&mut body, keeps);
-    let first = sending.course.first(&parts.headers, clock::now());
+    let now = clock::now();
+    let first = sending.course.first(&parts.headers, now);
     let mut picked = first.map_err(|unpicked| none(local, unpicked, exchange))?;
     if let Some(budget) = &local.service.budget {
-        budget.began(local.worker);
+        budget.began(local.worker, now);
     }
     // An HTTP/1.0 client may have sent no Host, and HTTP/1.1 must have one.
     let keeps_host = call.preserve_host && parts.headers.contains_key(HOST);
@@ -149,7 +150,10 @@ impl<'a> Sending<'a> {
             }
             Err(error) => {
                 let ended = Ended::Failed(error);
-                picked.tell(error.verdict(), clock::now());
+                // What the attempts before have left of the time may be too little for anybody.
+                let cut = exchange.attempts > 1 && ended.is_late() && self.is_over(Instant::now());
+                let verdict = if cut { Verdict::Neutral } else { error.verdict() };
+                picked.tell(verdict, clock::now());
                 note(self.local, &slot, ended, error.attempt());
                 Err(Attempted { slot, ended, answer: None, place: None })
             }
@@ -189,10 +193,13 @@ impl<'a> Sending<'a> {
             // That says nothing of the instance, which may be well: only the connection lay idle.
             let stale = tried.as_ref().is_err_and(|error| self.retry.is_stale(*error));
             if !stale || !body.rewind() || due.is_some_and(|due| Instant::now() >= due) {
-                return tried.map(|(response, uploaded)| {
+                let answered = tried.map(|(response, uploaded)| {
                     let uploaded = uploaded || self.bodiless;
                     Answer { response, uploaded }
                 });
+                // A kept connection was lost first, also where no new one could be made.
+                return answered
+                    .map_err(|error| SendError { reused: error.reused || wanted.fresh, ..error });
             }
             let (service, instance) =
                 (&self.local.service.config.name, &picked.slot.instance.place);
@@ -200,6 +207,11 @@ impl<'a> Sending<'a> {
             wanted.fresh = true;
             exchange.retried(RetryReason::Reused);
         }
+    }
+
+    /// Whether the time for the whole exchange is over.
+    fn is_over(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| now >= due)
     }
 
     /// When an attempt that begins now has taken too long.
@@ -220,7 +232,7 @@ impl<'a> Sending<'a> {
         self.course.note(&slot.name, ended);
         let now = Instant::now();
         // The whole exchange took too long, not this attempt.
-        if self.due.is_some_and(|due| now >= due) && ended.is_late() {
+        if self.is_over(now) && ended.is_late() {
             return Err(None);
         }
         let whole = body.rewind() && answer.as_ref().is_none_or(|answer| answer.uploaded);
@@ -255,7 +267,7 @@ impl<'a> Sending<'a> {
             (Ended::Answered(_), None) => return Err(Refusal::Upstream),
         };
         exchange.cause = Some(self.course.told(suppressed));
-        match self.due.is_some_and(|due| Instant::now() >= due) {
+        match self.is_over(Instant::now()) {
             true => Err(timed_out(error)),
             false => Err(error.refusal()),
         }

@@ -270,6 +270,48 @@ async fn a_route_without_retries_sends_nothing_twice_also_on_a_kept_connection()
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_was_lost_counts_also_where_no_new_one_can_be_made() {
+    let (dying, good) = (Backend::new().await, Answering::with(OK).await);
+    let gateway = setup(&[dying.address, good.address], "on = [\"reset\"]").start().await;
+    let mut client = Peer::connect(gateway.web()).await;
+    let mut twice = async || {
+        for _ in 0..2 {
+            client.send(GET).await;
+            assert_eq!(client.answer().await.text(), "ok");
+        }
+    };
+    let answers = async {
+        let (mut upstream, _) = dying.request().await;
+        upstream.send(OK).await;
+        upstream
+    };
+    let ((), mut upstream) = tokio::join!(twice(), answers);
+    let dies = async {
+        upstream.request().await;
+        drop(dying);
+        drop(upstream);
+    };
+    tokio::join!(twice(), dies);
+    gateway.metric_is(RETRIES, &[&reason("reused")], 1.0).await;
+    gateway.metric_is(RETRIES, &[&reason("connect")], 1.0).await;
+    assert_eq!(good.count(), 3);
+}
+
+#[tokio::test]
+async fn who_was_left_too_little_time_is_not_blamed() {
+    let (one, other) = (Backend::new().await, Backend::new().await);
+    let gateway =
+        setup(&[one.address, other.address], "per_try_timeout = \"400ms\", on = [\"timeout\"]")
+            .route("timeout = \"600ms\"")
+            .service("breaker = { kind = \"consecutive\", failures = 1, open = \"1h\" }");
+    let gateway = gateway.start().await;
+    assert_eq!(gateway.fetch("/").await.code(), "upstream_timeout");
+    gateway.metric_is("frontgate_attempts_total", &["result=\"timeout\""], 2.0).await;
+    // Open is 2: the breaker of the first, which had all the time a try may take.
+    gateway.metric_is("frontgate_breaker_state", &[], 2.0).await;
+}
+
+#[tokio::test]
 async fn who_waits_to_be_told_to_go_on_leaves_a_try_half_of_its_time() {
     let backend = Backend::new().await;
     let gateway =

@@ -66,6 +66,7 @@ fn number(at: Instant) -> u32 {
     u32::try_from(u128::from(clock::nanos(at)) / SPAN.as_nanos()).unwrap_or(u32::MAX)
 }
 
-fn span_of(word: u64) -> u32 {
+/// Which span a cell counts.
+pub(super) fn span_of(word: u64) -> u32 {
     u32::try_from(word >> 32).unwrap_or(u32::MAX)
 }

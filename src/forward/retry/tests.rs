@@ -60,6 +60,12 @@ fn each_end_goes_on_for_what_the_route_lists() {
         (failed(late), &connect, Some(RetryReason::Connect)),
         (failed(late), &timeout, Some(RetryReason::Connect)),
         (failed(REFUSED), &reset, None),
+        // In place of a kept connection that was lost.
+        (
+            Ended::Failed(SendError { at: REFUSED, reused: true }),
+            &reset,
+            Some(RetryReason::Connect),
+        ),
         (failed(LOST), &reset, Some(RetryReason::Reset)),
         (failed(LOST), &connect, None),
         (failed(At::ReadHead(None)), &reset, None),

@@ -27,6 +27,8 @@ pub(super) const OPEN: Duration = Duration::from_millis(500);
 const BREAKER: &str = "breaker = { kind = \"consecutive\", failures = 5, open = \"500ms\" }";
 /// Bound on a recovery on a machine that is busy with other things.
 const RECOVERY: Duration = Duration::from_secs(30);
+/// Retries that the budget has in any case, by default.
+const FLOOR: u64 = 100;
 /// Right answers through an instance that say that it is back.
 const BACK: u64 = 10;
 
@@ -186,6 +188,11 @@ impl Cell {
             (sum(faulty, Failing::asked) - asked, sum(faulty, Failing::accepted) - accepted);
         let hits = self.hits(counted, accepted, asked);
         let recovery = recovered(faulty).await;
+        // What hung at the fault's end is sent again when its try is over: more at once than the budget's floor, and what
+        // begins until then pays for it.
+        if self.clients as u64 > FLOOR {
+            load.goes_on(self.exchanges / 10).await;
+        }
         let rest = load.end().await;
         let mut row = Row {
             cell: self,

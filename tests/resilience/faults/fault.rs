@@ -173,7 +173,11 @@ async fn serve(
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                _ = fault.wait_for(|fault| *fault == Fault::Refuse) => break,
+                refuses = fault.wait_for(|fault| *fault == Fault::Refuse) => match refuses {
+                    Ok(_) => break,
+                    // The backend was dropped.
+                    Err(_) => return,
+                },
             };
             // A peer may have left before it was taken.
             let Ok((stream, _)) = accepted else { continue };
