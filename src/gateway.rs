@@ -132,9 +132,10 @@ async fn pass(
     }
     guard.caller_limits.admit(desks, parts, exchange).await?;
     guard.in_flight.enter(exchange)?;
+    let local = &gateway.locals[route.service];
+    forward::may_be_sent(local, exchange)?;
     route.rewrite.request(parts, exchange, client, which_path);
     route.rewrite.body(&mut body);
-    let local = &gateway.locals[route.service];
     let sent = forward::send(local, route.call(early), parts, body, exchange).await;
     let mut response = sent.inspect_err(|refusal| guard.body.note(*refusal, exchange))?;
     let status = response.status();

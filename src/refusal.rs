@@ -1,11 +1,13 @@
 //! Every answer the gateway gives by itself: status, stable code, who is to blame.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
-use crate::wire::Body;
 use crate::wire::h1::{Fault, Malformed};
+use crate::wire::{Body, clock, spare};
 
 /// The header that carries the code of an answer the gateway gave by itself.
 pub const CODE: HeaderName = HeaderName::from_static("x-frontgate-code");
@@ -163,21 +165,30 @@ impl Refusal {
             let body = format!(
                 "{{\"code\":\"{code}\",\"status\":{number},\"message\":\"{message}\",\"request_id\":\"{id}\"}}\n"
             );
-            ("application/json", body)
+            ("application/json", Bytes::from(body))
         } else {
-            ("text/plain; charset=utf-8", format!("{code}: {message}\n"))
+            ("text/plain; charset=utf-8", self.line())
         };
-        let mut response = Response::new(Body::Full(Bytes::from(body)));
+        let mut response = Response::new(Body::Full(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
+        *headers = spare::map();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CODE, HeaderValue::from_static(code));
-        if let Ok(now) =
-            HeaderValue::try_from(httpdate::fmt_http_date(std::time::SystemTime::now()))
-        {
-            headers.insert(DATE, now);
-        }
+        headers.insert(DATE, clock::http_date());
         response
+    }
+
+    /// `code: message`. Made once each: an open breaker may refuse as fast as clients can ask.
+    fn line(self) -> Bytes {
+        static LINES: [OnceLock<Bytes>; Refusal::CODES.len()] =
+            [const { OnceLock::new() }; Refusal::CODES.len()];
+        let line = || Bytes::from(format!("{}: {}\n", self.code(), self.message()));
+        // That code has many messages.
+        if matches!(self, Self::BadRequest(_)) {
+            return line();
+        }
+        LINES[self.index()].get_or_init(line).clone()
     }
 
     /// One line for a person, never internals.

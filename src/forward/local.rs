@@ -12,6 +12,7 @@ use http::HeaderMap;
 
 use super::Service;
 use super::balance;
+use super::breaker::Shut;
 use super::picked::{Picked, Whole};
 use super::sticky;
 use super::view::View;
@@ -90,6 +91,17 @@ impl Local {
             chosen => chosen?,
         };
         Ok(Picked::new(self, slot, whole, own, wish.now))
+    }
+
+    /// Until when breakers let nothing through, where that is known without asking each.
+    pub fn shut(&self, now: Instant) -> Option<Instant> {
+        if let Some(breaker) = &self.service.breaker {
+            let Some(Shut::Open { until }) = breaker.shut(now) else { return None };
+            return Some(until);
+        }
+        let view = self.view.borrow();
+        let same = view.version == self.service.version();
+        view.shut.filter(|until| same && now < *until)
     }
 
     /// The instance whose cookie a request brings, for its first attempt; none when it brings none, or that instance

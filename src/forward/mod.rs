@@ -27,6 +27,6 @@ pub mod view;
 mod zone;
 
 pub use local::Local;
-pub use send::{Call, send};
+pub use send::{Call, may_be_sent, send};
 pub use service::Service;
 pub use tend::tend;

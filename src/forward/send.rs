@@ -78,6 +78,14 @@ struct Attempted {
     place: Option<Rc<Place>>,
 }
 
+/// The refusal that is known before anything is done for a request: nothing of the service may be asked.
+pub fn may_be_sent(local: &Local, exchange: &mut Exchange) -> Result<(), Refusal> {
+    match local.shut(clock::now()) {
+        Some(until) => Err(none(local, Unpicked::Open { until }, exchange)),
+        None => Ok(()),
+    }
+}
+
 /// Sends a request, whose parts are as the upstream shall see them.
 pub async fn send(
     local: &Local,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::exchange::{Ending, Exchange, Fate};
 use crate::refusal::{Blame, Refusal};
+use crate::wire::clock;
 
 /// Lines of one worker in one [`WINDOW`]: writing a line blocks, and a flood of refusals must not slow what is served.
 const LINES: u32 = 50;
@@ -65,7 +66,7 @@ impl Refusals {
 
     /// Whether another line may be written now.
     fn has_room(&self) -> bool {
-        let now = Instant::now();
+        let now = clock::now();
         if self.since.get().is_none_or(|since| now.duration_since(since) >= WINDOW) {
             let left_out = self.count.get().saturating_sub(LINES);
             self.since.set(Some(now));

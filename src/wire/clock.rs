@@ -1,8 +1,10 @@
 //! The time, asked of the system once per rest of the event loop, or once in 32 questions, instead of each time.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use http::HeaderValue;
 
 /// A spell of work that answers more questions than this looks again. A worker that is never out of work begins no other
 /// spell, so that only this moves its time: six small requests, or three answers of 1 MiB, ask so often.
@@ -29,6 +31,24 @@ pub fn now() -> Instant {
     let began = if left.is_some() { began } else { Instant::now() };
     SPELL.set(Some(Spell { began, questions: left.unwrap_or(QUESTIONS) }));
     began
+}
+
+/// The time of day for a `Date` field (RFC 9110 section 5.6.7), made once a second by each thread.
+pub fn http_date() -> HeaderValue {
+    thread_local! {
+        static DATE: RefCell<(u64, HeaderValue)> =
+            const { RefCell::new((0, HeaderValue::from_static(""))) };
+    }
+    let time = SystemTime::now();
+    let second = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    DATE.with_borrow_mut(|(of, date)| {
+        if (*of != second || date.is_empty())
+            && let Ok(value) = HeaderValue::try_from(httpdate::fmt_http_date(time))
+        {
+            (*of, *date) = (second, value);
+        }
+        date.clone()
+    })
 }
 
 /// A time as a number that fits into an atomic: nanoseconds since the process first asked, which is 1.
