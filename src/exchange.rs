@@ -146,6 +146,11 @@ impl Exchange {
         response
     }
 
+    /// Its id, for the log.
+    pub fn shown_id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+
     /// How long it has been going on.
     pub fn took(&self) -> Duration {
         clock::now().saturating_duration_since(self.began)

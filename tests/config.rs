@@ -90,8 +90,10 @@ fn what_is_allowed_and_looks_like_a_mistake_is_a_warning() {
             "no file matches this pattern",
             "`empty` has no endpoints: its routes answer 503",
             "no route uses the service `empty`",
-            "no route uses the service `keyed`",
-            "`hash_key` means nothing to the balancer `round_robin`"
+            "`hash_key` means nothing to the balancer `round_robin`",
+            "route \"endless\" never pauses for as long as its backoff",
+            "route \"endless\" tries again after a timeout that it does not have",
+            "route \"late\" leaves no time for a second try"
         ]
     );
 }

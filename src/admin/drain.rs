@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
 
@@ -27,7 +28,13 @@ pub(super) async fn change(
     Extension(Peer(peer)): Extension<Peer>,
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Answer {
+    if !body.is_ok_and(|body| body.is_empty()) {
+        return Err(Refused::Malformed(
+            "this takes no body: the time goes into the query, `?for=10m`",
+        ));
+    }
     let Path(path) = path?;
     let (name, rest) = path.rsplit_once("/instances/").ok_or(Refused::Method)?;
     let (address, verb) = rest.rsplit_once('/').ok_or(Refused::Method)?;

@@ -78,12 +78,19 @@ fn shown(config: &ServiceConfig, registry: Option<&str>, snapshot: &Snapshot) ->
     })
 }
 
-/// `empty` without an instance to send to, `degraded` in panic or on a set that may be out of date, else `ok`. An
-/// instance that left the set and finishes what it has is missed by nobody.
+/// `empty` without an instance to send to, `degraded` in panic, on a set that may be out of date, or when breakers or
+/// checks leave nobody to ask, else `ok`. An instance that left the set and finishes what it has is missed by nobody.
 fn state(snapshot: &Snapshot) -> &'static str {
     let mut instances = snapshot.instances.iter();
     if instances.all(|instance| instance.leaving || instance.reasons.has(Reason::Drained)) {
         return "empty";
+    }
+    let mut there = snapshot.instances.iter().filter(|instance| !instance.leaving);
+    let open = |state: Option<breaker::State>| state == Some(breaker::State::Open);
+    let nobody =
+        |one: &InstanceSnapshot| !one.reasons.may_be_asked(snapshot.panic) || open(one.breaker);
+    if open(snapshot.breaker) || there.all(nobody) {
+        return "degraded";
     }
     if snapshot.panic || snapshot.instances.iter().any(|instance| instance.held) {
         return "degraded";

@@ -14,7 +14,7 @@ use super::problem::{Problems, suggest};
 use super::source::Place;
 use super::table::Table;
 use super::tree::{Entry, Node, Value};
-use super::{guards, listeners, registries, routes, schema, services};
+use super::{guards, listeners, registries, retries, routes, schema, services};
 
 /// What tables may refer to.
 pub(super) struct Scope<'a> {
@@ -134,6 +134,9 @@ pub(super) fn check(
     let auths = tables(files, "auth", &mut Problems::new());
     let stores = named(main, "rate_store", &mut Problems::new());
     guards::unused(&config, (&auths, &stores), warnings);
+    for (route, place) in config.routes.iter().zip(&places) {
+        retries::useless(route, services.get(&route.service), place, warnings);
+    }
     config.services = services.into_values().map(Arc::new).collect();
     (config, places)
 }

@@ -137,12 +137,15 @@ impl<'a> Course<'a> {
     }
 
     /// What a refusal's line says of them.
-    pub(super) fn told(&self, suppressed: Option<Suppressed>) -> String {
+    pub(super) fn told(&self, suppressed: Option<Suppressed>, spent: Option<u32>) -> String {
         let past = self.past.as_ref();
         let mut told = past.map(|past| past.failed.join("; ")).unwrap_or_default();
         if let Some(suppressed) = suppressed {
             told.push_str("; not sent again: ");
             told.push_str(suppressed.label());
+        } else if let Some(attempts) = spent {
+            told.push_str("; not sent again: attempts = ");
+            told.push_str(&attempts.to_string());
         }
         told
     }

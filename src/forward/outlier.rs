@@ -193,8 +193,8 @@ fn eject(service: &Service, instance: &Instance, cause: Cause, now: Instant) -> 
         record.until.store(IN, SeqCst);
         return false;
     }
-    let in_a_row = record.again(config, now);
-    let lasts = lasting(config, in_a_row, fastrand::f64());
+    let ejections_in_a_row = record.again(config, now);
+    let lasts = lasting(config, ejections_in_a_row, fastrand::f64());
     let shown =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + lasts;
     record.until_shown.store(u64::try_from(shown.as_millis()).unwrap_or(u64::MAX), Relaxed);
@@ -208,14 +208,16 @@ fn eject(service: &Service, instance: &Instance, cause: Cause, now: Instant) -> 
         return true;
     }
     let (name, reason) = (&service.config.name, cause.label());
-    tracing::warn!(service = %name, instance = %instance.place, reason, in_a_row, ?lasts, "ejected");
+    // Nobody reads nanoseconds.
+    let lasts = lasts - Duration::from_nanos((lasts.subsec_nanos() % 1_000_000).into());
+    tracing::warn!(service = %name, instance = %instance.place, reason, ejections_in_a_row, ?lasts, "ejected");
     service.stir();
     true
 }
 
 /// How long an ejection lasts that is the nth in a row. `chance` is from 0 to 1.
-fn lasting(config: &OutlierConfig, in_a_row: u32, chance: f64) -> Duration {
-    let whole = config.eject.saturating_mul(in_a_row).min(config.max_eject);
+fn lasting(config: &OutlierConfig, ejections_in_a_row: u32, chance: f64) -> Duration {
+    let whole = config.eject.saturating_mul(ejections_in_a_row).min(config.max_eject);
     let jitter = 1.0 + JITTER * (2.0 * chance - 1.0);
     whole.mul_f64(jitter).min(config.max_eject)
 }

@@ -1,6 +1,6 @@
 //! An instance that was chosen for an attempt, until what the attempt says of it is told.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -12,6 +12,7 @@ use super::instance::Instance;
 use super::local::Local;
 use super::outlier;
 use super::pool::Slot;
+use super::service::Attempt;
 use super::standing::Reason;
 use super::verdict::Verdict;
 use crate::wire::h1::Link;
@@ -24,7 +25,7 @@ pub struct Picked<'a> {
     /// Where.
     pub slot: Rc<Slot>,
     /// When it was chosen.
-    since: Instant,
+    pub(super) since: Instant,
     local: &'a Local,
     /// Of the service's breaker.
     whole: Option<Whole<'a>>,
@@ -32,6 +33,8 @@ pub struct Picked<'a> {
     own: Option<Pass>,
     /// Its place among those that may be under way; only what has a bound on its attempts pays for this.
     hold: Option<Rc<Place>>,
+    /// Something was sent to it, or is about to be.
+    begun: Cell<bool>,
     /// What it says was told.
     told: bool,
 }
@@ -90,11 +93,25 @@ impl<'a> Picked<'a> {
         let hold = of_whole.into_iter().chain(&mut own).find_map(Pass::take_hold);
         let hold = hold.map(|hold| Rc::new(RefCell::new(Some(hold))));
         let moved = own.as_ref().and_then(Pass::moved);
-        let picked = Self { slot, since: now, local, whole, own, hold, told: false };
+        let picked = Self {
+            slot,
+            since: now,
+            local,
+            whole,
+            own,
+            hold,
+            begun: Cell::new(false),
+            told: false,
+        };
         if let Some(moved) = moved {
             picked.moved(moved);
         }
         picked
+    }
+
+    /// It is made now.
+    pub fn begin(&self) {
+        self.begun.set(true);
     }
 
     /// The breaker that watches over this attempt.
@@ -154,6 +171,9 @@ impl Drop for Picked<'_> {
     fn drop(&mut self) {
         if self.told {
             return;
+        }
+        if self.begun.get() {
+            self.local.service.attempted(self.local.worker, Attempt::ClientGone);
         }
         let now = crate::wire::clock::now();
         self.slot.load.left(now.saturating_duration_since(self.since), now);

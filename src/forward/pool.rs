@@ -68,6 +68,8 @@ pub enum NoConnection {
     Crowded,
     /// None became free in time.
     Late,
+    /// None was made in time.
+    Unmade,
 }
 
 impl Slot {
@@ -97,7 +99,7 @@ impl Slot {
         self: &Rc<Self>,
         wanted: Wanted,
     ) -> Result<(Lease, bool), NoConnection> {
-        let lease = Lease::new(self);
+        let mut lease = Lease::new(self);
         if !wanted.fresh
             && let Some(link) = self.take(wanted.cautious)
         {
@@ -105,7 +107,9 @@ impl Slot {
         }
         if !self.reserve() {
             // Cold: only an instance with all its connections busy makes anyone wait.
-            match Box::pin(self.wait(wanted)).await? {
+            let given = Box::pin(self.wait(wanted)).await?;
+            lease.waited_until = Some(Instant::now());
+            match given {
                 Some(link) if !wanted.fresh => return Ok((lease.with(link), true)),
                 // A new one takes the place of the kept one that is not wanted.
                 Some(_) | None => {}
@@ -285,6 +289,8 @@ impl Home for Slot {
 pub struct Lease {
     slot: Rc<Slot>,
     link: Option<Box<Link>>,
+    /// When it got its turn, if it had to wait for one.
+    pub waited_until: Option<Instant>,
     over: bool,
 }
 
@@ -292,7 +298,7 @@ impl Lease {
     fn new(slot: &Rc<Slot>) -> Self {
         slot.instance.counters(slot.worker).begun.fetch_add(1, Relaxed);
         slot.load.begin();
-        Self { slot: Rc::clone(slot), link: None, over: false }
+        Self { slot: Rc::clone(slot), link: None, waited_until: None, over: false }
     }
 
     fn with(mut self, link: Box<Link>) -> Self {

@@ -20,6 +20,8 @@ pub struct SendError {
     pub at: At,
     /// The connection was a kept one, or a kept one was lost before.
     pub reused: bool,
+    /// Most of its time went by while all of the instance's connections were taken.
+    pub starved: bool,
 }
 
 /// How far an attempt had come.
@@ -46,6 +48,7 @@ impl std::fmt::Display for At {
             Self::Connect(NoConnection::Refused) => f.write_str("no connection could be made"),
             Self::Connect(NoConnection::Crowded) => f.write_str("too many wait for a connection"),
             Self::Connect(NoConnection::Late) => f.write_str("no connection became free in time"),
+            Self::Connect(NoConnection::Unmade) => f.write_str("no connection was made in time"),
             Self::Sent => f.write_str("the connection was lost before an answer"),
             Self::ReadHead(None) => f.write_str("the connection was lost within the answer's head"),
             Self::ReadHead(Some(malformed)) => write!(f, "the answer's head: {}", malformed.rule()),
@@ -67,7 +70,7 @@ impl SendError {
             Failure::Unsent => At::Unsent,
             Failure::Client(error) => At::ClientBody(error),
         };
-        Self { at, reused }
+        Self { at, reused, starved: false }
     }
 
     /// What the client is told when nothing else is tried.
@@ -75,7 +78,9 @@ impl SendError {
         match self.at {
             At::Connect(NoConnection::Refused) | At::Sent | At::ReadHead(_) => Refusal::Upstream,
             At::Connect(NoConnection::Crowded) => Refusal::Overloaded,
-            At::Connect(NoConnection::Late) | At::Late | At::Unsent => Refusal::UpstreamTimeout,
+            At::Connect(NoConnection::Late | NoConnection::Unmade) | At::Late | At::Unsent => {
+                Refusal::UpstreamTimeout
+            }
             At::ClientBody(BodyError::Silent) => Refusal::ClientTimeout,
             At::ClientBody(BodyError::TooLong) => Refusal::BodyTooLarge,
             // Nobody is told: a client that closes within its body, also half, has left, and its exchange is over.
@@ -100,8 +105,11 @@ impl SendError {
     /// What it says of the instance.
     pub fn verdict(self) -> Verdict {
         match self.at {
-            At::ClientBody(_) | At::Unsent | At::Connect(NoConnection::Crowded) => Verdict::Neutral,
-            At::Connect(NoConnection::Refused | NoConnection::Late)
+            // The bound on connections is the gateway's own.
+            At::Connect(NoConnection::Crowded | NoConnection::Late) => Verdict::Neutral,
+            At::Late if self.starved => Verdict::Neutral,
+            At::ClientBody(_) | At::Unsent => Verdict::Neutral,
+            At::Connect(NoConnection::Refused | NoConnection::Unmade)
             | At::Sent
             | At::ReadHead(_)
             | At::Late => Verdict::Failed,
@@ -124,7 +132,10 @@ impl Ended {
         match self {
             Self::Answered(_) => false,
             Self::Failed(error) => {
-                matches!(error.at, At::Late | At::Unsent | At::Connect(NoConnection::Late))
+                matches!(
+                    error.at,
+                    At::Late | At::Unsent | At::Connect(NoConnection::Late | NoConnection::Unmade)
+                )
             }
         }
     }
@@ -230,7 +241,9 @@ fn reason(on: &RetryOn, ended: Ended) -> Option<RetryReason> {
         At::Connect(NoConnection::Refused | NoConnection::Crowded) => {
             (on.connect || (error.reused && on.reset), RetryReason::Connect)
         }
-        At::Connect(NoConnection::Late) => (on.connect || on.timeout, RetryReason::Connect),
+        At::Connect(NoConnection::Late | NoConnection::Unmade) => {
+            (on.connect || on.timeout, RetryReason::Connect)
+        }
         At::Sent => (on.reset, RetryReason::Reset),
         At::ReadHead(None) => (false, RetryReason::Reset),
         At::ReadHead(Some(_)) => (false, RetryReason::Malformed),

@@ -115,6 +115,7 @@ pub async fn send(
         if !keeps_host {
             parts.headers.insert(HOST, picked.slot.instance.authority.clone());
         }
+        picked.begin();
         let tried = sending.attempt(&picked, parts, &mut body, exchange).await;
         let attempted = match sending.settle(picked, tried, exchange) {
             Ok(answered) => return Ok(pass_on(local, answered, parts, exchange)),
@@ -150,7 +151,7 @@ impl<'a> Sending<'a> {
                 let status = answer.response.status();
                 let (ended, place) = (Ended::Answered(status), picked.place());
                 picked.tell(Verdict::of_status(status), clock::now());
-                note(self.local, &slot, ended, Attempt::Ok);
+                note(self.local, &slot, exchange, (ended, Attempt::Ok));
                 if !self.retry.wants(status) {
                     return Ok((slot, answer));
                 }
@@ -162,7 +163,7 @@ impl<'a> Sending<'a> {
                 let cut = exchange.attempts > 1 && ended.is_late() && self.is_over(Instant::now());
                 let verdict = if cut { Verdict::Neutral } else { error.verdict() };
                 picked.tell(verdict, clock::now());
-                note(self.local, &slot, ended, error.attempt());
+                note(self.local, &slot, exchange, (ended, error.attempt()));
                 Err(Attempted { slot, ended, answer: None, place: None })
             }
         }
@@ -211,7 +212,8 @@ impl<'a> Sending<'a> {
             }
             let (service, instance) =
                 (&self.local.service.config.name, &picked.slot.instance.place);
-            tracing::debug!(%service, %instance, "a kept connection was dead");
+            let id = exchange.shown_id();
+            tracing::debug!(%service, %instance, %id, "a kept connection was dead");
             wanted.fresh = true;
             exchange.retried(RetryReason::Reused);
         }
@@ -266,7 +268,8 @@ impl<'a> Sending<'a> {
         exchange.suppressed = suppressed;
         if let Some(reason) = suppressed {
             let service = &self.local.service.config.name;
-            tracing::debug!(%service, reason = reason.label(), "not sent again");
+            let id = exchange.shown_id();
+            tracing::debug!(%service, %id, reason = reason.label(), "not sent again");
         }
         let error = match (ended, answer) {
             (_, Some(answer)) => return Ok((slot, *answer)),
@@ -274,7 +277,9 @@ impl<'a> Sending<'a> {
             // Never: who answered has an answer.
             (Ended::Answered(_), None) => return Err(Refusal::Upstream),
         };
-        exchange.cause = Some(self.course.told(suppressed));
+        let most = self.call.retry.attempts;
+        let spent = (most > 1 && exchange.attempts >= most).then_some(most);
+        exchange.cause = Some(self.course.told(suppressed, spent));
         match self.is_over(Instant::now()) {
             true => Err(timed_out(error)),
             false => Err(error.refusal()),
@@ -298,16 +303,17 @@ fn pass_on(
 }
 
 /// How an attempt ended, for those who count and for the log.
-fn note(local: &Local, slot: &Slot, ended: Ended, attempt: Attempt) {
+fn note(local: &Local, slot: &Slot, exchange: &Exchange, (ended, attempt): (Ended, Attempt)) {
     local.service.attempted(local.worker, attempt);
+    let id = exchange.shown_id();
     let (service, instance) = (&local.service.config.name, &slot.instance.place);
     match ended {
         Ended::Answered(status) => {
             let status = status.as_u16();
-            tracing::debug!(%service, %instance, status, "an attempt was answered");
+            tracing::debug!(%service, %instance, %id, status, "an attempt was answered");
         }
-        Ended::Failed(SendError { at, reused }) => {
-            tracing::debug!(%service, %instance, ?at, reused, "an attempt failed");
+        Ended::Failed(SendError { at, reused, .. }) => {
+            tracing::debug!(%service, %instance, %id, %at, reused, "an attempt failed");
         }
     }
 }
@@ -332,8 +338,14 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 fn none(local: &Local, unpicked: Unpicked, exchange: &mut Exchange) -> Refusal {
     exchange.cause = Some(local.service.config.name.clone());
     match unpicked {
-        Unpicked::NoInstance | Unpicked::AllTried => Refusal::NoInstance,
-        Unpicked::Full => Refusal::Overloaded,
+        Unpicked::NoInstance | Unpicked::AllTried => {
+            exchange.cause = Some(local.service.without_instances());
+            Refusal::NoInstance
+        }
+        Unpicked::Full => {
+            exchange.cause = Some(format!("{}: breaker.max_concurrent", local.service.config.name));
+            Refusal::Overloaded
+        }
         Unpicked::Open { until } => {
             let wait = until.saturating_duration_since(Instant::now());
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -354,16 +366,22 @@ async fn once(
     let (mut lease, reused) = picked.slot.connection(wanted).await.map_err(|none| {
         let late = wanted.due.is_some_and(|due| Instant::now() >= due);
         let none = match none {
-            NoConnection::Refused if late => NoConnection::Late,
-            NoConnection::Refused | NoConnection::Crowded | NoConnection::Late => none,
+            NoConnection::Refused if late => NoConnection::Unmade,
+            NoConnection::Refused
+            | NoConnection::Crowded
+            | NoConnection::Late
+            | NoConnection::Unmade => none,
         };
-        SendError { at: At::Connect(none), reused: false }
+        SendError { at: At::Connect(none), reused: false, starved: false }
     })?;
-    let lost = SendError { at: At::Sent, reused };
+    let lost = SendError { at: At::Sent, reused, starved: false };
+    let starved = lease.waited_until.zip(wanted.due).is_some_and(|(got, due)| {
+        due.saturating_duration_since(got) < got.saturating_duration_since(picked.since)
+    });
     let link = lease.link().ok_or(lost)?;
     let answered = outbound::exchange(link, parts, body, call.early, wanted.due)
         .await
-        .map_err(|failure| SendError::of(failure, reused))?;
+        .map_err(|failure| SendError { starved, ..SendError::of(failure, reused) })?;
     let link = lease.hand_over().ok_or(lost)?;
     let body = outbound::body(link, &answered, call.idle_timeout, picked.home());
     Ok((Response::from_parts(answered.head.parts, body), answered.uploaded))

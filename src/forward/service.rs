@@ -16,6 +16,7 @@ use super::outlier::{self, Ejections};
 use super::picked;
 use super::slow_start;
 use super::standing::{Reason, Reasons, panics};
+use super::view::FEW;
 use crate::config::model::{BreakerScope, Endpoint, HostPort, ServiceConfig, Share};
 
 /// A service, shared by all workers.
@@ -253,11 +254,31 @@ impl Service {
         let usable = well.count();
         let unchecked = set.instances.iter().filter(|one| one.standing.has(Reason::Unchecked));
         let unchecked = unchecked.count();
-        if panic {
+        if panic && unchecked == instances {
+            // So it is with each that is new.
+            tracing::info!(%service, instances, "no instance was checked yet: until then all are used");
+        } else if panic {
             tracing::warn!(%service, usable, instances, unchecked, "panic: so few are usable that all are used");
         } else {
             tracing::info!(%service, usable, instances, "panic is over");
         }
+    }
+
+    /// Its name, and what speaks against its instances when none may be used.
+    pub fn without_instances(&self) -> String {
+        let (name, set) = (&self.config.name, self.set());
+        let all = set.instances.len();
+        // Who is refused in masses is not to pay for the counting of masses.
+        if all == 0 || all > FEW {
+            return format!("{name}: {all} instances");
+        }
+        let count =
+            |reason| set.instances.iter().filter(|instance| instance.standing.has(reason)).count();
+        let (drained, ejected) = (count(Reason::Drained), count(Reason::Ejected));
+        let (down, unchecked) = (count(Reason::Down), count(Reason::Unchecked));
+        format!(
+            "{name}: {all} instances, {drained} drained, {down} unhealthy, {unchecked} unchecked, {ejected} ejected"
+        )
     }
 
     /// Counts an attempt.

@@ -27,7 +27,7 @@ impl Refusals {
         let code = refusal.code();
         let status = refusal.status().as_u16();
         let reason = refusal.message();
-        let id = exchange.id.to_str().unwrap_or_default();
+        let id = exchange.shown_id();
         let cause = exchange.cause.as_deref().unwrap_or("-");
         let (client, method, attempts) = (exchange.address, &exchange.method, exchange.attempts);
         let caller = caller(exchange);
@@ -52,7 +52,7 @@ impl Refusals {
             return;
         }
         let status = ending.status;
-        let id = exchange.id.to_str().unwrap_or_default();
+        let id = exchange.shown_id();
         let instance = exchange.answerer.as_deref().unwrap_or("-");
         let (client, method) = (exchange.address, &exchange.method);
         let caller = caller(exchange);

@@ -438,3 +438,49 @@ async fn recovers_fully(gateway: &Gateway) {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_service_whose_breakers_are_open_is_not_well() {
+    for scope in ["instance", "service"] {
+        let (backend, _fails) = moody().await;
+        let service = format!(
+            "breaker = {{ kind = \"consecutive\", failures = 3, open = \"1h\", scope = \"{scope}\" }}\noutlier = false"
+        );
+        let gateway = Setup::to(&[backend.address]).service(&service).start().await;
+        assert_eq!(shown_service(&gateway).await["state"], "ok");
+        fail(&gateway, 3).await;
+        assert_shut(&gateway.fetch("/").await);
+        assert_eq!(shown_service(&gateway).await["state"], "degraded", "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn who_finds_all_connections_taken_says_nothing_of_the_instance() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address])
+        .route("retry = false\ntimeout = \"300ms\"")
+        .service("pool.connections = 1\nbreaker = { kind = \"consecutive\", failures = 2, open = \"1h\" }")
+        .start()
+        .await;
+    // The first takes the connection for longer than the others wait; it alone was sent.
+    let mut first = gateway.ask(GET).await;
+    let (mut upstream, _) = backend.request().await;
+    upstream.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n").await;
+    assert_eq!(first.head().await.status(), 200);
+    for _ in 0..3 {
+        let answer = gateway.fetch("/").await;
+        assert_eq!((answer.status(), answer.code()), (504, "upstream_timeout"));
+    }
+    assert_eq!(shown(&gateway, "breaker").await, "closed");
+    gateway.metric_is("frontgate_attempts_total", &["result=\"connect\""], 3.0).await;
+}
+
+#[tokio::test]
+async fn an_attempt_whose_client_left_is_counted_as_that() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address]).start().await;
+    let client = gateway.ask(GET).await;
+    let (_upstream, _) = backend.request().await;
+    drop(client);
+    gateway.metric_is("frontgate_attempts_total", &["result=\"client_gone\""], 1.0).await;
+}

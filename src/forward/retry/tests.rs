@@ -13,7 +13,7 @@ fn parts(method: &str) -> Parts {
 }
 
 fn failed(at: At) -> Ended {
-    Ended::Failed(SendError { at, reused: false })
+    Ended::Failed(SendError { at, reused: false, starved: false })
 }
 
 fn config(attempts: u32, on: RetryOn) -> RetryConfig {
@@ -62,7 +62,7 @@ fn each_end_goes_on_for_what_the_route_lists() {
         (failed(REFUSED), &reset, None),
         // In place of a kept connection that was lost.
         (
-            Ended::Failed(SendError { at: REFUSED, reused: true }),
+            Ended::Failed(SendError { at: REFUSED, reused: true, starved: false }),
             &reset,
             Some(RetryReason::Connect),
         ),
@@ -99,8 +99,8 @@ fn what_was_sent_goes_again_only_if_it_does_no_harm_twice() {
         let parts = parts(method);
         let retry = Retry::new(&config, &parts);
         assert_eq!(retry.next(failed(LOST), WHOLE, 1), Ok(RetryReason::Reset), "{method}");
-        assert!(retry.is_stale(SendError { at: LOST, reused: true }), "{method}");
-        assert!(!retry.is_stale(SendError { at: LOST, reused: false }), "{method}");
+        assert!(retry.is_stale(SendError { at: LOST, reused: true, starved: false }), "{method}");
+        assert!(!retry.is_stale(SendError { at: LOST, reused: false, starved: false }), "{method}");
     }
     for method in ["POST", "PATCH", "BREW"] {
         let parts = parts(method);
@@ -109,7 +109,7 @@ fn what_was_sent_goes_again_only_if_it_does_no_harm_twice() {
             assert_eq!(retry.next(ended, WHOLE, 1), Err(Some(Suppressed::Method)), "{method}");
         }
         assert_eq!(retry.next(failed(REFUSED), WHOLE, 1), Ok(RetryReason::Connect), "{method}");
-        assert!(!retry.is_stale(SendError { at: LOST, reused: true }), "{method}");
+        assert!(!retry.is_stale(SendError { at: LOST, reused: true, starved: false }), "{method}");
     }
     let get = parts("GET");
     let retry = Retry::new(&config, &get);
@@ -141,7 +141,7 @@ fn a_dead_connection_is_not_replaced_where_nothing_lost_goes_again() {
         let config = config(attempts, on.clone());
         let retry = Retry::new(&config, &get);
         assert_eq!(retry.replaces(), replaces, "{attempts} {on:?}");
-        assert_eq!(retry.is_stale(SendError { at: LOST, reused: true }), replaces);
+        assert_eq!(retry.is_stale(SendError { at: LOST, reused: true, starved: false }), replaces);
     }
 }
 
