@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::outlier::{ask, is, shown};
 use crate::support::backend::{Answering, Backend, OK};
 use crate::support::gateway::{Gateway, Setup};
-use crate::support::peer::SOON;
+use crate::support::peer::{Peer, SOON};
 use crate::support::wait;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
@@ -114,6 +114,11 @@ async fn with_all_drained_there_is_no_instance_and_no_panic() {
     drain(&gateway, b.address, "").await;
     let answer = gateway.fetch("/").await;
     assert_eq!((answer.status(), answer.code()), (503, "no_instance"));
+    let why = "cause=\"backend: 2 instances, 2 drained, 0 unhealthy, 0 unchecked, 0 ejected\"";
+    wait::until("the log says why", SOON, async || {
+        gateway.said().iter().any(|line| line.contains(why)).then_some(())
+    })
+    .await;
     let service = gateway.admin("/services/backend").await.text();
     assert!(service.contains(r#""state":"empty""#) && service.contains(r#""panic":false"#));
     restore(&gateway, b.address).await;
@@ -145,5 +150,9 @@ async fn what_makes_no_sense_is_refused_and_changes_nothing() {
         assert_eq!(answer.status(), status, "{target}: {}", answer.text());
         assert!(answer.text().contains(r#""error""#), "{target}");
     }
+    let body = "POST {one}/drain HTTP/1.1\r\nhost: localhost\r\ncontent-length: 6\r\n\r\nfor=5m";
+    let admin = gateway.listener("admin");
+    let answer = Peer::asking(admin, body.replace("{one}", &one)).await.answer().await;
+    assert_eq!(answer.status(), 400, "{}", answer.text());
     assert_eq!(shown(&gateway, &backend).await["state"], "ready");
 }

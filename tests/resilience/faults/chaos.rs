@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::cell::shown;
 use super::clients::{Clients, Method, Plan};
+use super::dead_one::MENDABLE;
 use super::fault::{Failing, Fault};
 use super::from_environment;
 use crate::support::gateway::{Gateway, Setup};
@@ -29,18 +30,6 @@ const SERVICE: &str = "balance = \"least_request\"\n\
     outlier = { consecutive = 5, eject = \"500ms\", max_eject = \"1s\" }\n\
     health = { path = \"/healthz\", interval = \"300ms\", unhealthy_interval = \"100ms\", timeout = \"300ms\", healthy = 2, unhealthy = 2 }\n\
     slow_start = \"500ms\"";
-
-const FAULTS: [Fault; 9] = [
-    Fault::Refuse,
-    Fault::ResetOnAccept,
-    Fault::ResetMidRequest,
-    Fault::HangBeforeHead,
-    Fault::Slow,
-    Fault::Answers500,
-    Fault::Answers503,
-    Fault::Garbage,
-    Fault::CloseAfterEach,
-];
 
 /// Once every instance takes its share.
 async fn ready(gateway: &Gateway, backends: &[Failing]) -> Option<()> {
@@ -69,7 +58,7 @@ async fn whatever_breaks_two_of_six_no_get_fails_and_all_come_back() {
         random.shuffle(&mut backends);
         let broken = 1 + random.usize(..BROKEN);
         for backend in &backends[..broken] {
-            let fault = FAULTS[random.usize(..FAULTS.len())];
+            let fault = MENDABLE[random.usize(..MENDABLE.len())];
             backend.fail(fault).await;
             history.push((backend.address.port(), fault));
         }

@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::from_environment;
 
 /// What a retry can mend.
-const MENDABLE: [Fault; 9] = [
+pub(super) const MENDABLE: [Fault; 9] = [
     Fault::Refuse,
     Fault::ResetOnAccept,
     Fault::ResetMidRequest,
