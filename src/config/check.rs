@@ -134,8 +134,13 @@ pub(super) fn check(
     let auths = tables(files, "auth", &mut Problems::new());
     let stores = named(main, "rate_store", &mut Problems::new());
     guards::unused(&config, (&auths, &stores), warnings);
+    let mut retry = None;
     for (route, place) in config.routes.iter().zip(&places) {
-        retries::useless(route, services.get(&route.service), place, warnings);
+        // Once for those that inherit it.
+        if retry != Some(&route.retry) {
+            retries::useless(route, services.get(&route.service), place, warnings);
+            retry = Some(&route.retry);
+        }
     }
     config.services = services.into_values().map(Arc::new).collect();
     (config, places)

@@ -55,7 +55,8 @@ pub(super) fn useless(
                 format!("route {name:?} tries again after a timeout that it does not have");
             warnings.push(place, message, "per_try_timeout = \"1s\"");
         }
-        Some(bound) if !route.timeout.is_zero() && bound >= route.timeout => {
+        // The others end before their time, and leave some for another.
+        Some(bound) if retry.on.timeout && !route.timeout.is_zero() && bound >= route.timeout => {
             let message = format!("route {name:?} leaves no time for a second try");
             warnings.push(place, message, "per_try_timeout shorter than timeout");
         }

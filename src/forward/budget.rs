@@ -32,7 +32,7 @@ const AT_ONCE: u64 = 2;
 ///
 /// An instance that dies with many requests under way fails them all at once, and the share of those that went well just
 /// before is for them: such a surge may owe that much more. It is over when the budget first says no, and another may
-/// not begin until all is paid. So a service that fails for longer gets not one retry more for it, only some sooner.
+/// not begin until all is paid and the last is 10 s ago. So a service that fails for longer gets not one retry more for it, only some sooner.
 #[derive(Debug)]
 pub struct Budget {
     /// What a request pays.
@@ -85,7 +85,9 @@ impl Budget {
             // More was paid than ever was owed, if it is behind.
             let owed = if ahead > ACCOUNT / 2 { 0 } else { ahead };
             if owed == 0 && self.spent.load(Relaxed) {
-                self.spent.store(false, Relaxed);
+                // Not before the last one is out of the ten seconds that the next would be in.
+                let quiet = self.recent.count(now).saturating_mul(RETRY) <= self.most;
+                self.spent.store(!quiet, Relaxed);
             }
             let mut after = owed + RETRY;
             if after > self.most {

@@ -14,8 +14,9 @@ use super::Service;
 use super::balance;
 use super::breaker::Shut;
 use super::picked::{Picked, Whole};
+use super::standing::Reason;
 use super::sticky;
-use super::view::View;
+use super::view::{FEW, View};
 pub use super::view::{Tried, Unpicked, Wish};
 use crate::wire::clock;
 
@@ -119,6 +120,22 @@ impl Local {
             None => None,
         };
         Some(Picked::new(self, slot, whole, own, wish.now))
+    }
+
+    /// The service's name, and what speaks against its instances when none may be used.
+    pub fn without_instances(&self) -> String {
+        let (name, slots) = (&self.service.config.name, &self.view.borrow().slots);
+        let all = slots.len();
+        // Who is refused in masses is not to pay for the counting of masses.
+        if all == 0 || all > FEW {
+            return format!("{name}: {all} instances");
+        }
+        let count = |reason| slots.iter().filter(|slot| slot.instance.standing.has(reason)).count();
+        let (drained, ejected) = (count(Reason::Drained), count(Reason::Ejected));
+        let (down, unchecked) = (count(Reason::Down), count(Reason::Unchecked));
+        format!(
+            "{name}: {all} instances, {drained} drained, {down} unhealthy, {unchecked} unchecked, {ejected} ejected"
+        )
     }
 
     /// Lets go of kept connections that are dead or too old.

@@ -142,6 +142,9 @@ impl<'a> Picked<'a> {
     /// What the attempt says of its instance.
     pub fn tell(mut self, verdict: Verdict, now: Instant) {
         self.told = true;
+        if verdict == Verdict::Good {
+            self.slot.answered.set(Some(now));
+        }
         if verdict == Verdict::Failed {
             self.slot.instance.counters(self.local.worker).failed.fetch_add(1, Relaxed);
         }
@@ -155,6 +158,17 @@ impl<'a> Picked<'a> {
             let (service, worker) = (&self.local.service, self.local.worker);
             outlier::told(service, &self.slot.instance, worker, (verdict, now));
         }
+    }
+
+    /// It had too little time for its instance to be blamed. But who waited so long for nothing knows that an answer takes
+    /// longer, and has shown no breaker that its instance is well again.
+    pub fn let_down(self, now: Instant) {
+        let probes = [self.own.as_ref(), self.whole.as_ref().and_then(|whole| whole.pass.as_ref())];
+        if probes.into_iter().flatten().any(Pass::is_probe) {
+            return self.tell(Verdict::Failed, now);
+        }
+        self.slot.load.left(now.saturating_duration_since(self.since), now);
+        self.tell(Verdict::Neutral, now);
     }
 
     fn tell_own(&mut self, verdict: Verdict, now: Instant) {

@@ -35,6 +35,8 @@ pub struct Slot {
     pub name: Rc<str>,
     /// What this worker knows of how busy it is.
     pub load: Load,
+    /// When it last gave this worker an answer that was not its failure.
+    pub answered: Cell<Option<Instant>>,
     service: Arc<Service>,
     worker: usize,
     idle: RefCell<Vec<Idle>>,
@@ -57,6 +59,26 @@ pub struct Wanted {
     pub fresh: bool,
     /// When the exchange is over.
     pub due: Option<Instant>,
+}
+
+/// A connection for one attempt.
+#[derive(Debug)]
+pub struct Leased {
+    /// Ends with the attempt.
+    pub lease: Lease,
+    /// It was a kept one.
+    pub reused: bool,
+    /// All were taken at first.
+    pub waited: Option<Waited>,
+}
+
+/// How an attempt waited while all connections of its instance were taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Waited {
+    /// It got its turn.
+    pub until: Instant,
+    /// For so long.
+    pub lasted: Duration,
 }
 
 /// Why there is no connection.
@@ -86,6 +108,7 @@ impl Slot {
             instance,
             name: name.into(),
             load,
+            answered: Cell::new(None),
             service,
             worker,
             idle: RefCell::default(),
@@ -94,23 +117,27 @@ impl Slot {
         }
     }
 
-    /// A connection, kept or made, and whether it was kept. An attempt has begun with it.
+    /// A connection, kept or made; or why there is none, and how it was waited for. An attempt has begun with it.
     pub async fn connection(
         self: &Rc<Self>,
         wanted: Wanted,
-    ) -> Result<(Lease, bool), NoConnection> {
-        let mut lease = Lease::new(self);
+    ) -> Result<Leased, (NoConnection, Option<Waited>)> {
+        let lease = Lease::new(self);
+        let mut waited = None;
         if !wanted.fresh
             && let Some(link) = self.take(wanted.cautious)
         {
-            return Ok((lease.with(link), true));
+            return Ok(Leased { lease: lease.with(link), reused: true, waited });
         }
         if !self.reserve() {
             // Cold: only an instance with all its connections busy makes anyone wait.
-            let given = Box::pin(self.wait(wanted)).await?;
-            lease.waited_until = Some(Instant::now());
+            let began = Instant::now();
+            let given = Box::pin(self.wait(wanted)).await.map_err(|none| (none, None))?;
+            waited = Some(Waited { until: Instant::now(), lasted: began.elapsed() });
             match given {
-                Some(link) if !wanted.fresh => return Ok((lease.with(link), true)),
+                Some(link) if !wanted.fresh => {
+                    return Ok(Leased { lease: lease.with(link), reused: true, waited });
+                }
                 // A new one takes the place of the kept one that is not wanted.
                 Some(_) | None => {}
             }
@@ -119,11 +146,11 @@ impl Slot {
         match connect(&self.instance, self.service.config.connect_timeout, wanted.due).await {
             Ok(link) => {
                 reserved.keep();
-                Ok((lease.with(link), false))
+                Ok(Leased { lease: lease.with(link), reused: false, waited })
             }
             Err(error) => {
                 tracing::debug!(service = %self.service.config.name, instance = %self.instance.place, %error, "no connection");
-                Err(NoConnection::Refused)
+                Err((NoConnection::Refused, waited))
             }
         }
     }
@@ -289,8 +316,6 @@ impl Home for Slot {
 pub struct Lease {
     slot: Rc<Slot>,
     link: Option<Box<Link>>,
-    /// When it got its turn, if it had to wait for one.
-    pub waited_until: Option<Instant>,
     over: bool,
 }
 
@@ -298,7 +323,7 @@ impl Lease {
     fn new(slot: &Rc<Slot>) -> Self {
         slot.instance.counters(slot.worker).begun.fetch_add(1, Relaxed);
         slot.load.begin();
-        Self { slot: Rc::clone(slot), link: None, waited_until: None, over: false }
+        Self { slot: Rc::clone(slot), link: None, over: false }
     }
 
     fn with(mut self, link: Box<Link>) -> Self {
@@ -393,7 +418,7 @@ mod tests {
         let soon = Instant::now() + Duration::from_secs(1);
         for (due, none) in [(Some(soon), NoConnection::Late), (None, NoConnection::Crowded)] {
             let wanted = Wanted { cautious: false, fresh: false, due };
-            assert_eq!(slot.connection(wanted).await.unwrap_err(), none);
+            assert_eq!(slot.connection(wanted).await.unwrap_err().0, none);
         }
         assert_eq!(slot.instance.waiting.load(Relaxed), 0);
         assert_eq!(slot.instance.in_flight(), 0);

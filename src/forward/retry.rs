@@ -20,7 +20,7 @@ pub struct SendError {
     pub at: At,
     /// The connection was a kept one, or a kept one was lost before.
     pub reused: bool,
-    /// Most of its time went by while all of the instance's connections were taken.
+    /// Most of its time went by while all of the instance's connections were taken, and it answered others meanwhile.
     pub starved: bool,
 }
 
@@ -107,7 +107,7 @@ impl SendError {
         match self.at {
             // The bound on connections is the gateway's own.
             At::Connect(NoConnection::Crowded | NoConnection::Late) => Verdict::Neutral,
-            At::Late if self.starved => Verdict::Neutral,
+            At::Late | At::Connect(NoConnection::Unmade) if self.starved => Verdict::Neutral,
             At::ClientBody(_) | At::Unsent => Verdict::Neutral,
             At::Connect(NoConnection::Refused | NoConnection::Unmade)
             | At::Sent
@@ -194,6 +194,11 @@ impl<'a> Retry<'a> {
         // An interim answer is none, and a connection that has switched is no longer HTTP.
         let last = !status.is_informational();
         self.config.attempts > 1 && last && self.config.on.statuses.holds(status)
+    }
+
+    /// Whether the route asks for another attempt after this.
+    pub fn lists(&self, ended: Ended) -> bool {
+        reason(&self.config.on, ended).is_some()
     }
 
     /// Whether only a kept connection was dead, which says nothing of its instance, so that the same may be sent to it

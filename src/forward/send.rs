@@ -12,7 +12,7 @@ use super::breaker::Breaker;
 use super::course::{Course, Last, Next, retry_after};
 use super::local::{Local, Unpicked};
 use super::picked::{Picked, Place};
-use super::pool::{NoConnection, Slot, Wanted};
+use super::pool::{Leased, NoConnection, Slot, Waited, Wanted};
 use super::retry::{At, Done, Ended, Retry, SendError};
 use super::service::Attempt;
 use super::verdict::Verdict;
@@ -159,10 +159,18 @@ impl<'a> Sending<'a> {
             }
             Err(error) => {
                 let ended = Ended::Failed(error);
-                // What the attempts before have left of the time may be too little for anybody.
-                let cut = exchange.attempts > 1 && ended.is_late() && self.is_over(Instant::now());
-                let verdict = if cut { Verdict::Neutral } else { error.verdict() };
-                picked.tell(verdict, clock::now());
+                let verdict = match ended.is_late() && self.was_short(&picked, exchange) {
+                    true => Verdict::Neutral,
+                    false => error.verdict(),
+                };
+                match verdict {
+                    Verdict::Neutral if ended.is_late() && error.at != At::Unsent => {
+                        picked.let_down(clock::now());
+                    }
+                    Verdict::Good | Verdict::Failed | Verdict::Neutral => {
+                        picked.tell(verdict, clock::now());
+                    }
+                }
                 note(self.local, &slot, exchange, (ended, error.attempt()));
                 Err(Attempted { slot, ended, answer: None, place: None })
             }
@@ -212,8 +220,7 @@ impl<'a> Sending<'a> {
             }
             let (service, instance) =
                 (&self.local.service.config.name, &picked.slot.instance.place);
-            let id = exchange.shown_id();
-            tracing::debug!(%service, %instance, %id, "a kept connection was dead");
+            tracing::debug!(%service, %instance, id = exchange.shown_id(), "a kept connection was dead");
             wanted.fresh = true;
             exchange.retried(RetryReason::Reused);
         }
@@ -224,11 +231,23 @@ impl<'a> Sending<'a> {
         self.due.is_some_and(|due| now >= due)
     }
 
+    /// Whether the attempts before have left less time than this one should have had, which may be too little for anybody.
+    fn was_short(&self, picked: &Picked<'_>, exchange: &Exchange) -> bool {
+        let Some(due) = self.due.filter(|_| exchange.attempts > 1) else { return false };
+        let had = due.saturating_duration_since(picked.since);
+        let fair = self.most(picked);
+        had < fair.unwrap_or_else(|| picked.since.saturating_duration_since(exchange.began))
+    }
+
+    /// How long an attempt may take.
+    fn most(&self, picked: &Picked<'_>) -> Option<Duration> {
+        let own = picked.breaker().and_then(Breaker::timeout);
+        self.call.retry.per_try_timeout.into_iter().chain(own).min()
+    }
+
     /// When an attempt that begins now has taken too long.
     fn bound(&self, picked: &Picked<'_>) -> Option<Instant> {
-        let own = picked.breaker().and_then(Breaker::timeout);
-        let bound = self.call.retry.per_try_timeout.into_iter().chain(own).min()?;
-        Instant::now().checked_add(bound)
+        Instant::now().checked_add(self.most(picked)?)
     }
 
     /// The next attempt with its reason; or what forbids one that the route asks for.
@@ -268,8 +287,7 @@ impl<'a> Sending<'a> {
         exchange.suppressed = suppressed;
         if let Some(reason) = suppressed {
             let service = &self.local.service.config.name;
-            let id = exchange.shown_id();
-            tracing::debug!(%service, %id, reason = reason.label(), "not sent again");
+            tracing::debug!(%service, id = exchange.shown_id(), reason = reason.label(), "not sent again");
         }
         let error = match (ended, answer) {
             (_, Some(answer)) => return Ok((slot, *answer)),
@@ -277,10 +295,10 @@ impl<'a> Sending<'a> {
             // Never: who answered has an answer.
             (Ended::Answered(_), None) => return Err(Refusal::Upstream),
         };
-        let most = self.call.retry.attempts;
-        let spent = (most > 1 && exchange.attempts >= most).then_some(most);
-        exchange.cause = Some(self.course.told(suppressed, spent));
-        match self.is_over(Instant::now()) {
+        let (most, over) = (self.call.retry.attempts, self.is_over(Instant::now()));
+        let spent = most > 1 && exchange.attempts >= most && !over && self.retry.lists(ended);
+        exchange.cause = Some(self.course.told(suppressed, spent.then_some(most)));
+        match over {
             true => Err(timed_out(error)),
             false => Err(error.refusal()),
         }
@@ -305,15 +323,14 @@ fn pass_on(
 /// How an attempt ended, for those who count and for the log.
 fn note(local: &Local, slot: &Slot, exchange: &Exchange, (ended, attempt): (Ended, Attempt)) {
     local.service.attempted(local.worker, attempt);
-    let id = exchange.shown_id();
     let (service, instance) = (&local.service.config.name, &slot.instance.place);
     match ended {
         Ended::Answered(status) => {
             let status = status.as_u16();
-            tracing::debug!(%service, %instance, %id, status, "an attempt was answered");
+            tracing::debug!(%service, %instance, id = exchange.shown_id(), status, "an attempt was answered");
         }
         Ended::Failed(SendError { at, reused, .. }) => {
-            tracing::debug!(%service, %instance, %id, %at, reused, "an attempt failed");
+            tracing::debug!(%service, %instance, id = exchange.shown_id(), %at, reused, "an attempt failed");
         }
     }
 }
@@ -339,7 +356,7 @@ fn none(local: &Local, unpicked: Unpicked, exchange: &mut Exchange) -> Refusal {
     exchange.cause = Some(local.service.config.name.clone());
     match unpicked {
         Unpicked::NoInstance | Unpicked::AllTried => {
-            exchange.cause = Some(local.service.without_instances());
+            exchange.cause = Some(local.without_instances());
             Refusal::NoInstance
         }
         Unpicked::Full => {
@@ -363,7 +380,13 @@ async fn once(
     parts: &Parts,
     body: &mut Replay<'_>,
 ) -> Result<(Response<Body>, bool), SendError> {
-    let (mut lease, reused) = picked.slot.connection(wanted).await.map_err(|none| {
+    let starved = |waited: Option<Waited>| {
+        let busy = picked.slot.answered.get().is_some_and(|at| at >= picked.since);
+        waited.zip(wanted.due).is_some_and(|(waited, due)| {
+            busy && due.saturating_duration_since(waited.until) < waited.lasted
+        })
+    };
+    let leased = picked.slot.connection(wanted).await.map_err(|(none, waited)| {
         let late = wanted.due.is_some_and(|due| Instant::now() >= due);
         let none = match none {
             NoConnection::Refused if late => NoConnection::Unmade,
@@ -372,16 +395,15 @@ async fn once(
             | NoConnection::Late
             | NoConnection::Unmade => none,
         };
-        SendError { at: At::Connect(none), reused: false, starved: false }
+        SendError { at: At::Connect(none), reused: false, starved: starved(waited) }
     })?;
+    let Leased { mut lease, reused, waited } = leased;
     let lost = SendError { at: At::Sent, reused, starved: false };
-    let starved = lease.waited_until.zip(wanted.due).is_some_and(|(got, due)| {
-        due.saturating_duration_since(got) < got.saturating_duration_since(picked.since)
-    });
     let link = lease.link().ok_or(lost)?;
-    let answered = outbound::exchange(link, parts, body, call.early, wanted.due)
-        .await
-        .map_err(|failure| SendError { starved, ..SendError::of(failure, reused) })?;
+    let answered =
+        outbound::exchange(link, parts, body, call.early, wanted.due).await.map_err(|failure| {
+            SendError { starved: starved(waited), ..SendError::of(failure, reused) }
+        })?;
     let link = lease.hand_over().ok_or(lost)?;
     let body = outbound::body(link, &answered, call.idle_timeout, picked.home());
     Ok((Response::from_parts(answered.head.parts, body), answered.uploaded))

@@ -1,7 +1,7 @@
 //! A named set of instances and its policies, shared by all workers.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
@@ -16,7 +16,6 @@ use super::outlier::{self, Ejections};
 use super::picked;
 use super::slow_start;
 use super::standing::{Reason, Reasons, panics};
-use super::view::FEW;
 use crate::config::model::{BreakerScope, Endpoint, HostPort, ServiceConfig, Share};
 
 /// A service, shared by all workers.
@@ -28,7 +27,8 @@ pub struct Service {
     set: RwLock<Arc<Set>>,
     version: AtomicU64,
     updates: AtomicU64,
-    panicking: AtomicBool,
+    /// What of [`Service::note_panic`] was said last.
+    panicking: AtomicU8,
     attempts: Box<[Attempts]>,
     /// One for all instances.
     pub breaker: Option<Breaker>,
@@ -127,7 +127,7 @@ impl Service {
             set: RwLock::new(Arc::new(set)),
             version: AtomicU64::new(0),
             updates: AtomicU64::new(0),
-            panicking: AtomicBool::new(false),
+            panicking: AtomicU8::new(WELL),
             attempts: (0..workers).map(|_| Attempts::default()).collect(),
         }
     }
@@ -246,39 +246,32 @@ impl Service {
     /// Says when so few instances are usable that all are used, and when that is over.
     fn note_panic(&self, set: &Set) {
         let panic = set.panics(self.config.panic);
-        if self.panicking.swap(panic, Ordering::Relaxed) == panic {
+        let (service, instances) = (&self.config.name, set.instances.len());
+        let count = |speaks: fn(Reasons) -> bool| {
+            set.instances.iter().filter(|one| speaks(one.standing.reasons())).count()
+        };
+        let unchecked = if panic { count(|reasons| reasons.has(Reason::Unchecked)) } else { 0 };
+        // So it is with each set that is new.
+        let state = match panic {
+            true if unchecked == instances => UNCHECKED,
+            true => PANIC,
+            false => WELL,
+        };
+        let before = self.panicking.swap(state, Ordering::Relaxed);
+        if before == state {
             return;
         }
-        let (service, instances) = (&self.config.name, set.instances.len());
-        let well = set.instances.iter().filter(|one| one.standing.reasons().is_usable(false));
-        let usable = well.count();
-        let unchecked = set.instances.iter().filter(|one| one.standing.has(Reason::Unchecked));
-        let unchecked = unchecked.count();
-        if panic && unchecked == instances {
-            // So it is with each that is new.
-            tracing::info!(%service, instances, "no instance was checked yet: until then all are used");
-        } else if panic {
-            tracing::warn!(%service, usable, instances, unchecked, "panic: so few are usable that all are used");
-        } else {
-            tracing::info!(%service, usable, instances, "panic is over");
+        let usable = count(|reasons| reasons.is_usable(false));
+        match state {
+            UNCHECKED => {
+                tracing::info!(%service, instances, "no instance was checked yet: until then all are used");
+            }
+            PANIC => {
+                tracing::warn!(%service, usable, instances, unchecked, "panic: so few are usable that all are used");
+            }
+            _ if before == UNCHECKED => {}
+            _ => tracing::info!(%service, usable, instances, "panic is over"),
         }
-    }
-
-    /// Its name, and what speaks against its instances when none may be used.
-    pub fn without_instances(&self) -> String {
-        let (name, set) = (&self.config.name, self.set());
-        let all = set.instances.len();
-        // Who is refused in masses is not to pay for the counting of masses.
-        if all == 0 || all > FEW {
-            return format!("{name}: {all} instances");
-        }
-        let count =
-            |reason| set.instances.iter().filter(|instance| instance.standing.has(reason)).count();
-        let (drained, ejected) = (count(Reason::Drained), count(Reason::Ejected));
-        let (down, unchecked) = (count(Reason::Down), count(Reason::Unchecked));
-        format!(
-            "{name}: {all} instances, {drained} drained, {down} unhealthy, {unchecked} unchecked, {ejected} ejected"
-        )
     }
 
     /// Counts an attempt.
@@ -312,6 +305,13 @@ impl Service {
         }
     }
 }
+
+/// Enough instances are usable.
+const WELL: u8 = 0;
+/// Too few are, as none was checked yet.
+const UNCHECKED: u8 = 1;
+/// Too few are.
+const PANIC: u8 = 2;
 
 /// A service as it is now.
 #[derive(Clone, Debug)]

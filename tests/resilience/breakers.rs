@@ -484,3 +484,27 @@ async fn an_attempt_whose_client_left_is_counted_as_that() {
     drop(client);
     gateway.metric_is("frontgate_attempts_total", &["result=\"client_gone\""], 1.0).await;
 }
+
+#[tokio::test]
+async fn who_got_a_connection_too_late_says_nothing_of_an_instance_that_answers() {
+    let backend = Backend::new().await;
+    let gateway = Setup::to(&[backend.address])
+        .route("retry = false\ntimeout = \"1s\"")
+        .service("pool.connections = 1\nbreaker = { kind = \"consecutive\", failures = 1, open = \"1h\" }")
+        .start()
+        .await;
+    let mut first = gateway.ask(GET).await;
+    let (mut upstream, _) = backend.request().await;
+    let mut second = gateway.ask(GET).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    upstream.send(OK).await;
+    assert_eq!(first.answer().await.text(), "ok");
+    // It waited for most of its time, and is not answered in the rest.
+    upstream.request().await;
+    assert_eq!(second.answer().await.code(), "upstream_timeout");
+    gateway.metric_is("frontgate_attempts_total", &["result=\"timeout\""], 1.0).await;
+    assert_eq!(shown(&gateway, "breaker").await, "closed");
+    // One that has all its time and is not answered does.
+    assert_eq!(gateway.fetch("/").await.code(), "upstream_timeout");
+    assert_eq!(shown(&gateway, "breaker").await, "open");
+}

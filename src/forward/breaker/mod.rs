@@ -135,6 +135,11 @@ impl State {
 }
 
 impl Pass {
+    /// Whether it is one of those that a half-open breaker lets through to see.
+    pub fn is_probe(&self) -> bool {
+        self.through.probe
+    }
+
     /// The move that letting it through was, if it was one.
     pub fn moved(&self) -> Option<Moved> {
         self.through.woke.then_some(Moved::RESTED)

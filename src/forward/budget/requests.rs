@@ -40,7 +40,7 @@ impl Requests {
     }
 }
 
-/// Of seconds since the process began, from 1: so many that the first is late, too.
+/// Of seconds since the process began, from so many that the first ones, too, come after any that is not asked for.
 fn second(at: Instant) -> u32 {
     u32::try_from(clock::nanos(at) / SECOND + WINDOW.as_secs()).unwrap_or(u32::MAX)
 }

@@ -95,7 +95,9 @@ impl Reply {
     fn wanted(&self) -> String {
         let connection = if self.kept { "kept" } else { "fresh" };
         match &self.seen {
-            Seen::BadHead(rule) => format!("502 upstream_error\nopen\n{connection}\n{rule:?}\n"),
+            Seen::BadHead(rule) => {
+                format!("502 upstream_error\nopen\n{connection}\n{}\n", rule.rule())
+            }
             Seen::BadBody => format!("502 upstream_error\nclosed\n{connection}\n"),
             Seen::Cut => format!("200, then reset\n{connection}\n"),
             Seen::Passed(text) => format!("{text}\nopen\n{connection}\n"),
@@ -432,8 +434,8 @@ async fn next(backend: &Backend, client: &mut Peer, mut upstream: Peer) -> &'sta
 async fn rule_logged(gateway: &Gateway, said: usize) -> String {
     wait::until("it says why", SOON, async || {
         gateway.said()[said..].iter().find_map(|line| {
-            let (_, rule) = line.split_once("at=ReadHead(Some(")?;
-            Some(rule.split_once("))")?.0.to_owned())
+            let (_, rule) = line.split_once("at=the answer's head: ")?;
+            Some(rule.split_once(" reused=")?.0.to_owned())
         })
     })
     .await

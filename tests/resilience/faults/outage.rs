@@ -193,7 +193,7 @@ fn cpu(gateway: &Gateway) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "wants a quiet machine and a release build; prints figures"]
-async fn a_request_that_an_open_breaker_refuses_costs_half_of_one_that_is_proxied() {
+async fn a_request_that_an_open_breaker_refuses_costs_about_half_of_one_that_is_proxied() {
     let exchanges = from_environment("FAULT_REQUESTS", 100_000);
     let backend = Failing::new().await;
     let breaker =
