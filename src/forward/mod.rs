@@ -1,5 +1,6 @@
 //! The only part that talks to upstreams.
 
+pub mod attempt;
 pub mod balance;
 pub mod breaker;
 pub mod budget;

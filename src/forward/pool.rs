@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use tokio::sync::oneshot;
 
+use super::attempt::Waited;
 use super::connect::connect;
 use super::instance::Instance;
 use super::load::Load;
@@ -70,15 +71,6 @@ pub struct Leased {
     pub reused: bool,
     /// All were taken at first.
     pub waited: Option<Waited>,
-}
-
-/// How an attempt waited while all connections of its instance were taken.
-#[derive(Clone, Copy, Debug)]
-pub struct Waited {
-    /// It got its turn.
-    pub until: Instant,
-    /// For so long.
-    pub lasted: Duration,
 }
 
 /// Why there is no connection.

@@ -8,11 +8,12 @@ use http::Response;
 use http::header::{HOST, RETRY_AFTER};
 use http::request::Parts;
 
+use super::attempt::once;
 use super::breaker::Breaker;
 use super::course::{Course, Last, Next, retry_after};
 use super::local::{Local, Unpicked};
 use super::picked::{Picked, Place};
-use super::pool::{Leased, NoConnection, Slot, Waited, Wanted};
+use super::pool::{Slot, Wanted};
 use super::retry::{At, Done, Ended, Retry, SendError};
 use super::service::Attempt;
 use super::verdict::Verdict;
@@ -22,7 +23,6 @@ use crate::exchange::{Exchange, RetryReason, Suppressed};
 use crate::refusal::Refusal;
 use crate::wire::body::Replay;
 use crate::wire::h1::Early;
-use crate::wire::h1::outbound;
 use crate::wire::{Body, after, clock};
 
 /// Parts of an answer that is not passed on which are read for the sake of its connection, if they are there already.
@@ -370,43 +370,6 @@ fn none(local: &Local, unpicked: Unpicked, exchange: &mut Exchange) -> Refusal {
             Refusal::BreakerOpen
         }
     }
-}
-
-/// The answer, and whether the whole request had been sent before it.
-async fn once(
-    picked: &Picked<'_>,
-    wanted: Wanted,
-    call: &Call<'_>,
-    parts: &Parts,
-    body: &mut Replay<'_>,
-) -> Result<(Response<Body>, bool), SendError> {
-    let starved = |waited: Option<Waited>| {
-        let busy = picked.slot.answered.get().is_some_and(|at| at >= picked.since);
-        waited.zip(wanted.due).is_some_and(|(waited, due)| {
-            busy && due.saturating_duration_since(waited.until) < waited.lasted
-        })
-    };
-    let leased = picked.slot.connection(wanted).await.map_err(|(none, waited)| {
-        let late = wanted.due.is_some_and(|due| Instant::now() >= due);
-        let none = match none {
-            NoConnection::Refused if late => NoConnection::Unmade,
-            NoConnection::Refused
-            | NoConnection::Crowded
-            | NoConnection::Late
-            | NoConnection::Unmade => none,
-        };
-        SendError { at: At::Connect(none), reused: false, starved: starved(waited) }
-    })?;
-    let Leased { mut lease, reused, waited } = leased;
-    let lost = SendError { at: At::Sent, reused, starved: false };
-    let link = lease.link().ok_or(lost)?;
-    let answered =
-        outbound::exchange(link, parts, body, call.early, wanted.due).await.map_err(|failure| {
-            SendError { starved: starved(waited), ..SendError::of(failure, reused) }
-        })?;
-    let link = lease.hand_over().ok_or(lost)?;
-    let body = outbound::body(link, &answered, call.idle_timeout, picked.home());
-    Ok((Response::from_parts(answered.head.parts, body), answered.uploaded))
 }
 
 /// Time is over: that is what the client is told, unless it was its own fault.

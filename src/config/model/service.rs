@@ -102,7 +102,7 @@ pub enum Found {
     Written(Vec<Endpoint>),
     /// In a registry.
     Registry {
-        /// Index into [`Config::registries`].
+        /// Index into [`super::Config::registries`].
         registry: usize,
         /// The name in the registry.
         name: String,
