@@ -183,7 +183,7 @@ pub async fn answer(
 struct Nowhere(RefCell<Option<End>>);
 
 impl Home for Nowhere {
-    fn done(&self, _: Option<Box<Link>>, end: End) {
+    fn done(&self, _: Option<Box<Link>>, _: http::StatusCode, end: End) {
         assert_eq!(self.0.replace(Some(end)), None, "an exchange ends once");
     }
 }
