@@ -193,7 +193,7 @@ fn cpu(gateway: &Gateway) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "wants a quiet machine and a release build; prints figures"]
-async fn a_request_that_an_open_breaker_refuses_costs_about_half_of_one_that_is_proxied() {
+async fn a_request_that_an_open_breaker_refuses_costs_half_of_one_that_is_proxied() {
     let exchanges = from_environment("FAULT_REQUESTS", 100_000);
     let backend = Failing::new().await;
     let breaker =
@@ -218,6 +218,5 @@ async fn a_request_that_an_open_breaker_refuses_costs_about_half_of_one_that_is_
     load.end().await;
     let ratio = costs[1] / costs[0];
     println!("refused / proxied: {ratio:.2}");
-    // A refusal is little more than the kernel's part of one read and one write, and that is half of a proxied exchange.
-    assert!(ratio <= 0.6, "{ratio}");
+    assert!(ratio <= 0.5, "{ratio}");
 }
