@@ -127,12 +127,13 @@ impl Gateway {
     }
 }
 
-/// Addresses of a shown service's instances that are ready, sorted.
+/// Addresses of a shown service's instances that its registry has in rotation, sorted: those that are ready, and those
+/// that the gateway ejected on its own, long before the registry may notice anything.
 pub(crate) fn in_rotation(service: &Value) -> Vec<String> {
     let instances = service["instances"].as_array().map_or(&[][..], Vec::as_slice);
     let mut ready: Vec<_> = instances
         .iter()
-        .filter(|instance| instance["state"] == "ready")
+        .filter(|instance| instance["state"] == "ready" || instance["state"] == "ejected")
         .filter_map(|instance| Some(instance["address"].as_str()?.to_owned()))
         .collect();
     ready.sort_unstable();
