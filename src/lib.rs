@@ -53,3 +53,6 @@ pub mod demo;
 
 // The command line and the life of the process.
 pub mod cli;
+
+#[cfg(test)]
+mod tests;

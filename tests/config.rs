@@ -93,7 +93,11 @@ fn what_is_allowed_and_looks_like_a_mistake_is_a_warning() {
             "`hash_key` means nothing to the balancer `round_robin`",
             "route \"endless\" never pauses for as long as its backoff",
             "route \"endless\" tries again after a timeout that it does not have",
-            "route \"late\" leaves no time for a second try"
+            "route \"late\" leaves no time for a second try",
+            "route \"claimed\" ends before the breaker of `spread` times anything out",
+            "route \"claimed\" spreads by a claim and has no `auth`",
+            "route \"same\" spreads by a claim and has no `auth`",
+            "`spread` and `other` keep clients by the same cookie, \"fg_instance\": on one host each overwrites the other's"
         ]
     );
 }

@@ -17,8 +17,8 @@ pub(super) enum Refused {
     Forbidden(&'static str),
     /// There is no such thing.
     NotFound(String),
-    /// The address takes other methods.
-    Method,
+    /// The address takes other methods: these, as `Allow` has them. Empty where the router says them itself.
+    Method(&'static str),
     /// Took too long.
     Slow,
 }
@@ -30,7 +30,7 @@ impl Refused {
             Self::NoToken => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Slow => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -41,7 +41,7 @@ impl Refused {
             Self::NoToken => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
             Self::NotFound(_) => "not_found",
-            Self::Method => "method_not_allowed",
+            Self::Method(_) => "method_not_allowed",
             Self::Slow => "timeout",
         }
     }
@@ -51,7 +51,7 @@ impl Refused {
             Self::Malformed(what) | Self::Forbidden(what) => what,
             Self::NoToken => "this needs the admin token as `Authorization: Bearer …`",
             Self::NotFound(what) => what,
-            Self::Method => "this address takes other methods",
+            Self::Method(_) => "this address takes other methods",
             Self::Slow => "the answer took too long to make",
         }
     }
@@ -65,6 +65,11 @@ impl IntoResponse for Refused {
             response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Self::Method(allowed) = self
+            && !allowed.is_empty()
+        {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         response
     }
@@ -84,5 +89,5 @@ pub(super) async fn no_such_address(uri: Uri) -> Refused {
 }
 
 pub(super) async fn no_such_method() -> Refused {
-    Refused::Method
+    Refused::Method("")
 }

@@ -36,8 +36,8 @@ pub(super) async fn change(
         ));
     }
     let Path(path) = path?;
-    let (name, rest) = path.rsplit_once("/instances/").ok_or(Refused::Method)?;
-    let (address, verb) = rest.rsplit_once('/').ok_or(Refused::Method)?;
+    let (name, rest) = path.rsplit_once("/instances/").ok_or(Refused::Method("GET,HEAD"))?;
+    let (address, verb) = rest.rsplit_once('/').ok_or(Refused::Method("GET,HEAD"))?;
     let Query(query) = query.map_err(|_| Refused::Malformed("the query is not valid"))?;
     let change = match verb {
         "drain" => Change::Drain { lasts: lasts(&query)? },
@@ -66,6 +66,12 @@ pub(super) async fn change(
         }
     }
     Ok(Json(services::instance(&service.config, &instance.snapshot())))
+}
+
+/// Whether it is `{name}/instances/{address}/drain` or `restore`, which take a POST.
+pub(super) fn is_address(path: &str) -> bool {
+    let verb = path.rsplit_once("/instances/").and_then(|(_, rest)| rest.rsplit_once('/'));
+    verb.is_some_and(|(_, verb)| matches!(verb, "drain" | "restore"))
 }
 
 /// What `for` says; none is until restored.

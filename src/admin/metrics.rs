@@ -18,9 +18,10 @@ use crate::forward::outlier::Cause;
 use crate::forward::service::{Snapshot, Source};
 use crate::gateway::Table;
 use crate::observe::metric::{
-    ATTEMPTS, BREAKER_STATE, BUILD_INFO, CHECKS, CONNECTIONS, DURATION, EJECTIONS, IN_FLIGHT,
-    INSTANCES, PANIC, RATE_LIMIT_KEYS, RATE_LIMIT_OVERFLOW, REFUSALS, REGISTRY_AGE, REGISTRY_UP,
-    REQUESTS, RETRIES, RETRIES_SUPPRESSED, UPSTREAM_CONNECTIONS,
+    ATTEMPTS, BREAKER_STATE, BUILD_INFO, CHECKS, CONNECTIONS, DURATION, EJECTIONS,
+    EJECTIONS_OVERFLOW, IN_FLIGHT, INSTANCES, PANIC, RATE_LIMIT_KEYS, RATE_LIMIT_OVERFLOW,
+    REFUSALS, REGISTRY_AGE, REGISTRY_UP, REQUESTS, RETRIES, RETRIES_SUPPRESSED,
+    UPSTREAM_CONNECTIONS,
 };
 use crate::observe::{self, CONTENT_TYPE, Page, RouteNumbers, Totals};
 use crate::refusal::Refusal;
@@ -196,6 +197,10 @@ fn services(page: &mut Page, world: &World, table: &Table) {
         for (cause, count) in Cause::ALL.iter().zip(snapshot.ejections) {
             family.sample(&[("service", *service), ("reason", cause.label())], count);
         }
+    }
+    let mut family = page.family(&EJECTIONS_OVERFLOW);
+    for (service, snapshot) in &snapshots {
+        family.sample(&[("service", *service)], snapshot.ejections_overflow);
     }
     ages(page, world, table, &snapshots);
 }

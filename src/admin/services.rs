@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Admin;
 use super::answer::{Answer, Refused};
+use super::drain;
 use super::time::rfc3339;
 use crate::assemble::World;
 use crate::config::model::{Found, ServiceConfig};
@@ -32,6 +33,7 @@ pub(super) async fn one(
     let table = admin.world.table.borrow().clone();
     match table.services.iter().find(|service| service.config.name == name) {
         Some(service) => Ok(Json(one_of(&admin.world, service))),
+        None if drain::is_address(&name) => Err(Refused::Method("POST")),
         None => Err(Refused::NotFound(format!("there is no service {name:?}"))),
     }
 }
@@ -206,6 +208,7 @@ mod tests {
             source,
             panic: false,
             ejections: [0, 0],
+            ejections_overflow: 0,
             breaker: Some(breaker::State::HalfOpen),
             instances,
             attempts: vec![("ok", 8), ("connect", 2)],

@@ -14,7 +14,7 @@ use super::problem::{Problems, suggest};
 use super::source::Place;
 use super::table::Table;
 use super::tree::{Entry, Node, Value};
-use super::{guards, listeners, registries, retries, routes, schema, services};
+use super::{doubts, guards, listeners, registries, routes, schema, services};
 
 /// What tables may refer to.
 pub(super) struct Scope<'a> {
@@ -122,7 +122,6 @@ pub(super) fn check(
         if let Some(route) = routes::route(node, &scope, problems) {
             services::named_by_route(&mut services, &route, &scope, problems);
             guards::opened(node, &route, &scope, warnings);
-            guards::callerless(&route, warnings);
             config.routes.push(Arc::new(route.config));
             places.push(route.place);
         }
@@ -134,14 +133,8 @@ pub(super) fn check(
     let auths = tables(files, "auth", &mut Problems::new());
     let stores = named(main, "rate_store", &mut Problems::new());
     guards::unused(&config, (&auths, &stores), warnings);
-    let mut retry = None;
-    for (route, place) in config.routes.iter().zip(&places) {
-        // Once for those that inherit it.
-        if retry != Some(&route.retry) {
-            retries::useless(route, services.get(&route.service), place, warnings);
-            retry = Some(&route.retry);
-        }
-    }
+    let written = tables(files, "service", &mut Problems::new());
+    doubts::doubts(&config, (&places, &written), &services, warnings);
     config.services = services.into_values().map(Arc::new).collect();
     (config, places)
 }

@@ -106,20 +106,6 @@ pub(super) fn unused(config: &Config, tables: (&[&Entry], &[&Entry]), warnings: 
     }
 }
 
-/// Says which limits by a claim have no caller to count, so that the client's address counts.
-pub(super) fn callerless(route: &Checked, warnings: &mut Problems) {
-    let guard = &route.config.guard;
-    let by_claim = |rate: &RateConfig| rate.keys.iter().any(|key| matches!(key, RateKey::Claim(_)));
-    if guard.auth.is_empty() && guard.rates.iter().any(by_claim) {
-        let message = format!("route {:?} has a limit by a claim and no `auth`", route.config.name);
-        warnings.push(
-            &route.place,
-            message,
-            "nobody's claims are known there: the client's address is counted",
-        );
-    }
-}
-
 /// Says which route is open although routes are guarded by default.
 pub(super) fn opened(node: &Node, route: &Checked, scope: &Scope<'_>, warnings: &mut Problems) {
     let default = scope.route_defaults.and_then(|defaults| defaults.entry("auth"));

@@ -4,6 +4,7 @@
 //! wrong at once (`problem`), and what comes out is the model.
 
 mod check;
+mod doubts;
 mod files;
 mod guards;
 mod headers;

@@ -4,9 +4,8 @@ use std::ops::RangeInclusive;
 
 use http::Method;
 
-use super::model::{RetryConfig, RetryOn, RouteConfig, ServiceConfig, Statuses, Trip};
-use super::problem::{Problems, suggest};
-use super::source::Place;
+use super::model::{RetryConfig, RetryOn, Statuses};
+use super::problem::suggest;
 use super::table::{Policy, Table};
 
 /// More attempts than this are a slip of the hand.
@@ -33,38 +32,6 @@ pub(super) fn retry(table: &mut Table<'_>) -> RetryConfig {
         methods: methods(&mut retry).unwrap_or(default.methods),
         replay_bytes: retry.size("replay_bytes").unwrap_or(default.replay_bytes),
         idempotency_key: retry.flag("idempotency_key").unwrap_or(default.idempotency_key),
-    }
-}
-
-/// Says what of `retry` can never act, or acts otherwise than it reads.
-pub(super) fn useless(
-    route: &RouteConfig,
-    service: Option<&ServiceConfig>,
-    place: &Place,
-    warnings: &mut Problems,
-) {
-    let (retry, name) = (&route.retry, &route.name);
-    if retry.attempts < 2 {
-        return;
-    }
-    let breaker = service.and_then(|service| service.breaker.as_ref());
-    let bounded = breaker.is_some_and(|breaker| matches!(breaker.trip, Trip::Hystrix { .. }));
-    match retry.per_try_timeout {
-        None if retry.on.timeout && !bounded => {
-            let message =
-                format!("route {name:?} tries again after a timeout that it does not have");
-            warnings.push(place, message, "per_try_timeout = \"1s\"");
-        }
-        // The others end before their time, and leave some for another.
-        Some(bound) if retry.on.timeout && !route.timeout.is_zero() && bound >= route.timeout => {
-            let message = format!("route {name:?} leaves no time for a second try");
-            warnings.push(place, message, "per_try_timeout shorter than timeout");
-        }
-        None | Some(_) => {}
-    }
-    if retry.backoff > retry.max_backoff {
-        let message = format!("route {name:?} never pauses for as long as its backoff");
-        warnings.push(place, message, "max_backoff at least as long as backoff");
     }
 }
 

@@ -20,6 +20,7 @@ use super::service::Service;
 use super::standing::Reason;
 use super::verdict::Verdict;
 use crate::config::model::OutlierConfig;
+use crate::config::units::show_share;
 use crate::wire::clock;
 use crate::wire::h1::outbound::End;
 
@@ -59,6 +60,10 @@ pub struct Ejections {
     most: AtomicUsize,
     /// So far, by cause.
     counts: [AtomicU64; Cause::ALL.len()],
+    /// Failures that would have ejected their instance, had not so many been out.
+    overflow: AtomicU64,
+    /// When that was last said; 0 is never.
+    overflow_said: AtomicU64,
     /// When success rates were last compared; 0 is never.
     compared: AtomicU64,
 }
@@ -142,6 +147,20 @@ impl Ejections {
         Cause::ALL.map(|cause| self.counts[cause as usize].load(Relaxed))
     }
 
+    /// Failures so far that ejected nobody as `max_share` were out.
+    pub fn overflow(&self) -> u64 {
+        self.overflow.load(Relaxed)
+    }
+
+    /// Counts one of those; whether it is the first in a while, which somebody should hear of.
+    fn overflows(&self, pause: Duration, now: Instant) -> bool {
+        self.overflow.fetch_add(1, Relaxed);
+        let said = self.overflow_said.load(Relaxed);
+        let due = said == 0 || now.saturating_duration_since(clock::at(said)) >= pause;
+        let mark = clock::nanos(now).max(1);
+        due && self.overflow_said.compare_exchange(said, mark, Relaxed, Relaxed).is_ok()
+    }
+
     fn reserve(&self) -> bool {
         let most = self.most.load(SeqCst);
         self.out.fetch_update(SeqCst, SeqCst, |out| (out < most).then_some(out + 1)).is_ok()
@@ -191,6 +210,7 @@ fn eject(service: &Service, instance: &Instance, cause: Cause, now: Instant) -> 
     }
     if !ejections.reserve() {
         record.until.store(IN, SeqCst);
+        overflow(service, config, instance, now);
         return false;
     }
     let ejections_in_a_row = record.again(config, now);
@@ -213,6 +233,16 @@ fn eject(service: &Service, instance: &Instance, cause: Cause, now: Instant) -> 
     tracing::warn!(service = %name, instance = %instance.place, reason, ejections_in_a_row, ?lasts, "ejected");
     service.stir();
     true
+}
+
+/// A failing instance stays in as others are out. Who sees its failures wants to know why, and not with each of them.
+fn overflow(service: &Service, config: &OutlierConfig, instance: &Instance, now: Instant) {
+    // The only instance never goes.
+    if service.ejections.most.load(SeqCst) > 0 && service.ejections.overflows(config.interval, now)
+    {
+        let (name, out) = (&service.config.name, service.ejections.out.load(SeqCst));
+        tracing::warn!(service = %name, instance = %instance.place, out, max_share = %show_share(config.max_share), "not ejected: as many as may be are out");
+    }
 }
 
 /// How long an ejection lasts that is the nth in a row. `chance` is from 0 to 1.

@@ -293,6 +293,7 @@ impl Service {
             source: set.source.clone(),
             panic: set.panics(self.config.panic),
             ejections: self.ejections.counts(),
+            ejections_overflow: self.ejections.overflow(),
             breaker: self.breaker.as_ref().map(Breaker::state),
             instances: set
                 .instances
@@ -322,6 +323,8 @@ pub struct Snapshot {
     pub panic: bool,
     /// So far, in the order of [`outlier::Cause::ALL`].
     pub ejections: [u64; outlier::Cause::ALL.len()],
+    /// Failures so far that ejected nobody as `max_share` of the instances were out.
+    pub ejections_overflow: u64,
     /// Where its own breaker stands, if it has one.
     pub breaker: Option<breaker::State>,
     /// In the order of their addresses.

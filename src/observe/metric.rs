@@ -77,6 +77,8 @@ metrics! {
         "1 while so few instances are usable that all are used, else 0."
     EJECTIONS Counter "frontgate_ejections_total"
         "Instances left out for a while because they failed, by what gave them away."
+    EJECTIONS_OVERFLOW Counter "frontgate_ejections_overflow_total"
+        "Failures that would have ejected their instance, had not as many been out as may be."
     BREAKER_STATE Gauge "frontgate_breaker_state"
         "Where a breaker stands: 0 closed, 1 half open, 2 open. The instance is * for a service's own."
     REGISTRY_UP Gauge "frontgate_registry_up"

@@ -90,45 +90,27 @@ fn caller(exchange: &Exchange) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::net::SocketAddr;
-    use std::sync::{Arc, Mutex};
 
     use http::{HeaderValue, Method};
 
     use super::*;
     use crate::exchange::Client;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::tests::said;
 
     #[test]
     fn a_flood_is_cut_and_said_to_be() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         let client = Client::new(SocketAddr::from(([127, 0, 0, 1], 9)), 0, 80, false);
         let exchange = Exchange::begin(&client, Method::GET, HeaderValue::from_static("the-id"));
         let refusals = Refusals::default();
-        tracing::subscriber::with_default(subscriber, || {
+        let lines = said(|| {
             for _ in 0..LINES + 7 {
                 refusals.note(&exchange, Refusal::NoInstance, "orders");
             }
             refusals.since.set(Instant::now().checked_sub(WINDOW));
             refusals.note(&exchange, Refusal::NoRoute, "-");
         });
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let text = lines.join("\n");
         assert_eq!(text.matches("code=\"no_instance\"").count(), LINES as usize);
         assert!(text.contains("refusals=7"), "{text}");
         assert!(text.contains("code=\"no_route\"") && text.contains("the-id"), "{text}");

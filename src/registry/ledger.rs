@@ -257,29 +257,11 @@ pub(super) enum Blame {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
-    /// What the log says while `act` runs, one line each.
+    /// What the log says of a ledger while `act` runs.
     fn said(act: impl FnOnce(&Arc<Ledger>)) -> Vec<String> {
-        #[derive(Clone, Default)]
-        struct Lines(Arc<Mutex<Vec<u8>>>);
-        impl Write for Lines {
-            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                self.0.lock().unwrap().write(bytes)
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let log = tracing_subscriber::fmt().with_ansi(false).without_time();
-        let log = log.with_writer(move || writer.clone()).finish();
-        tracing::subscriber::with_default(log, || act(&Ledger::new("a")));
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(str::to_owned).collect()
+        crate::tests::said(|| act(&Ledger::new("a")))
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Source {
 
     /// Whether the whole file is tests.
     pub(crate) fn is_tests(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+        self.path == "tests.rs" || self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
     }
 
     /// The folder or file directly under `src`.

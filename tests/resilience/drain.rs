@@ -150,6 +150,12 @@ async fn what_makes_no_sense_is_refused_and_changes_nothing() {
         assert_eq!(answer.status(), status, "{target}: {}", answer.text());
         assert!(answer.text().contains(r#""error""#), "{target}");
     }
+    assert_eq!(gateway.post("/services/backend").await.head.value("allow"), Some("GET,HEAD"));
+    for verb in ["drain", "restore"] {
+        let got = gateway.admin(&format!("{one}/{verb}")).await;
+        assert_eq!((got.status(), got.head.value("allow")), (405, Some("POST")), "GET {verb}");
+    }
+    assert_eq!(gateway.admin("/services/other/instances/1").await.status(), 404);
     let body = "POST {one}/drain HTTP/1.1\r\nhost: localhost\r\ncontent-length: 6\r\n\r\nfor=5m";
     let admin = gateway.listener("admin");
     let answer = Peer::asking(admin, body.replace("{one}", &one)).await.answer().await;

@@ -1,6 +1,7 @@
 //! Policies: tables that may also be `true` or `false`, and shares, which only they have.
 
 use super::Table;
+use crate::config::kind::Key;
 use crate::config::model::{Rate, Share};
 use crate::config::tree::{Node, Value};
 use crate::config::units;
@@ -59,11 +60,25 @@ impl<'a> Table<'a> {
                 Value::Flag(true) => said_yes = true,
                 Value::Table(_) => layers.push(&entry.value),
                 Value::Text(_) | Value::Integer(_) | Value::List(_) | Value::Other(..) => {
-                    self.wrong::<()>(key, &entry.value, "a table, true or false", None);
+                    let hint = Some(self.shape(key, &entry.value.value));
+                    self.wrong::<()>(key, &entry.value, "a table, true or false", hint);
                 }
             }
         }
         Some(layers)
+    }
+
+    /// What a policy looks like; a number is most often meant for the first key that takes one.
+    fn shape(&self, key: &str, written: &Value) -> String {
+        let prefix = format!("{}{key}.", self.prefix);
+        let inner = |known: &'static Key| Some((known.name.strip_prefix(&prefix)?, known.shape));
+        let keys: Vec<_> = self.keys.iter().filter_map(inner).collect();
+        let number = keys.iter().find(|(_, shape)| shape.ends_with("integer"));
+        if let (Value::Integer(count), Some((name, _))) = (written, number) {
+            return format!("{key} = {{ {name} = {count} }}");
+        }
+        let names: Vec<_> = keys.iter().map(|(name, _)| *name).collect();
+        format!("true takes the defaults, false is off, a table sets {}", names.join(", "))
     }
 
     /// Whether the nearest that says anything about the key says `false`.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::config::model::{Endpoint, HostPort, Scheme, ServiceConfig, Share};
 use crate::forward::service::Source;
+use crate::tests::said;
 
 const SECOND: Duration = Duration::from_secs(1);
 const NOBODY: &[usize] = &[];
@@ -134,6 +135,25 @@ fn no_more_than_the_share_is_out_but_one_of_two_may_always_go() {
         }
         assert_eq!(out(&service).len(), most, "{instances} of which {share}");
     }
+}
+
+#[test]
+fn what_the_share_holds_back_is_counted_and_said_once_in_an_interval() {
+    let (service, now) = (service(OutlierConfig::default(), 3), Instant::now());
+    fail(&service, 0, 5, now);
+    assert_eq!(service.ejections.overflow(), 0);
+    let lines = said(|| {
+        fail(&service, 1, 6, now);
+        fail(&service, 2, 5, now + 9 * SECOND);
+    });
+    assert_eq!(service.ejections.overflow(), 3);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    for part in ["not ejected", "instance=127.0.0.1:2", "max_share=50%", "out=1"] {
+        assert!(lines[0].contains(part), "{lines:#?}");
+    }
+    assert_eq!(said(|| fail(&service, 2, 1, now + 10 * SECOND)).len(), 1);
+    let alone = self::service(OutlierConfig::default(), 1);
+    assert!(said(|| fail(&alone, 0, 9, now)).is_empty(), "the only one never goes");
 }
 
 #[test]

@@ -213,31 +213,12 @@ fn nanos(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
-
     use super::*;
     use crate::config::model::{Rate, RateKey};
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::tests::said;
 
     #[test]
     fn more_keys_than_cells_are_a_line_a_minute() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         let config = RateConfig {
             rate: Rate { count: 5, per: Duration::from_secs(60) },
             burst: 5,
@@ -246,13 +227,13 @@ mod tests {
             store: None,
         };
         let limit = Limit::new(&config, "orders");
-        tracing::subscriber::with_default(subscriber, || {
+        let lines = said(|| {
             for second in 0..180 {
                 limit.complain(second * 1_000_000_000);
             }
         });
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text.lines().count(), 3, "{text}");
-        assert!(text.contains("route=orders limit=\"5/m by client_ip and host\""), "{text}");
+        assert_eq!(lines.len(), 3, "{lines:#?}");
+        let place = "route=orders limit=\"5/m by client_ip and host\"";
+        assert!(lines[0].contains(place), "{lines:#?}");
     }
 }
