@@ -2,6 +2,8 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking and says why")]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::outlier::{ask, is, shown};
@@ -58,16 +60,33 @@ async fn a_drained_instance_finishes_what_it_has_and_gets_nothing_new_until_rest
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_load_a_drain_loses_nothing() {
+async fn under_load_a_drain_loses_nothing_whoever_balances() {
+    for balancer in ["round_robin", "random", "least_request", "peak_ewma", "consistent_hash"] {
+        let balance = format!("balance = \"{balancer}\"");
+        drained_under_load(&balance, "").await;
+    }
+    drained_under_load("zone = \"prefer\"", "zone = \"a\"\n").await;
+    drained_under_load("sticky = true", "").await;
+}
+
+/// Each of three is drained and restored twice while eight clients ask.
+async fn drained_under_load(service: &str, top: &str) {
     let backends =
         [Answering::with(OK).await, Answering::with(OK).await, Answering::with(OK).await];
     let addresses = [0, 1, 2].map(|at: usize| backends[at].address);
-    let gateway = std::sync::Arc::new(Setup::to(&addresses).top("workers = 2").start().await);
-    let mut asking = Vec::new();
-    for _ in 0..8 {
-        let gateway = std::sync::Arc::clone(&gateway);
-        asking.push(tokio::spawn(async move { ask(&gateway, 400).await }));
-    }
+    let setup = Setup::to(&addresses).top(&format!("{top}workers = 2")).service(service);
+    let gateway = Arc::new(setup.start().await);
+    let over = Arc::new(AtomicBool::new(false));
+    let asking = [(); 8].map(|()| {
+        let (gateway, over) = (Arc::clone(&gateway), Arc::clone(&over));
+        tokio::spawn(async move {
+            let mut answers = Vec::new();
+            while !over.load(Relaxed) {
+                answers.extend(ask(&gateway, 20).await);
+            }
+            answers
+        })
+    });
     for at in [0, 1, 2, 0, 1, 2] {
         drain(&gateway, addresses[at], "").await;
         // What was picked before is on its way; what comes after this goes elsewhere.
@@ -75,7 +94,7 @@ async fn under_load_a_drain_loses_nothing() {
             (shown(&gateway, &backends[at]).await["in_flight"] == 0).then_some(())
         })
         .await;
-        // A worker may have picked it just before and be kept from going on; of ten more it would get three.
+        // A worker may have picked it just before and be kept from going on; of so many more it would get some.
         wait::until("it gets nothing new", SOON, async || {
             let count = backends[at].count();
             ask(&gateway, 10).await;
@@ -84,9 +103,11 @@ async fn under_load_a_drain_loses_nothing() {
         .await;
         restore(&gateway, addresses[at]).await;
     }
+    over.store(true, Relaxed);
     for task in asking {
         let answers = task.await.expect("it asks");
-        assert!(answers.iter().all(|answer| answer.text() == "ok"));
+        assert!(answers.len() >= 20, "{service}: there was load");
+        assert!(answers.iter().all(|answer| answer.text() == "ok"), "{service}");
     }
 }
 
