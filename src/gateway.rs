@@ -1,6 +1,6 @@
 //! ★ Start here: what the gateway is, and every stage a request meets, in order.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,9 +9,11 @@ use http::header::{ALLOW, SET_COOKIE, VARY};
 use http::request::Parts;
 use http::{Method, Response, Version};
 use ipnet::IpNet;
+use tokio::sync::Notify;
 
 use crate::config::model::RouteConfig;
 use crate::exchange::{Client, Ending, Exchange, Fate, wants_json};
+use crate::forward::pool::Kept;
 use crate::forward::{self, Call, Local, Service};
 use crate::guard::{self, Desks, Guard};
 use crate::observe::Refusals;
@@ -64,7 +66,7 @@ pub struct Gateway {
     locals: Vec<Rc<Local>>,
     desks: Rc<Desks>,
     ids: Rc<RefCell<RequestIds>>,
-    kept: Rc<Cell<usize>>,
+    kept: Rc<Kept>,
     refusals: Rc<Refusals>,
     worker: usize,
 }
@@ -192,6 +194,16 @@ impl Gateway {
     /// Lets go of kept connections that are dead or too old.
     pub fn sweep(&self, now: std::time::Instant) {
         self.locals.iter().for_each(|local| local.sweep(now));
+    }
+
+    /// Lets go of kept connections in whose place other workers wait for one.
+    pub fn make_room(&self) {
+        self.locals.iter().for_each(|local| local.make_room());
+    }
+
+    /// Where it is asked for that.
+    pub fn room_wanted(&self) -> Arc<Notify> {
+        Arc::clone(&self.kept.wanted)
     }
 
     /// Whether a peer is believed.

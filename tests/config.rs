@@ -97,7 +97,8 @@ fn what_is_allowed_and_looks_like_a_mistake_is_a_warning() {
             "route \"claimed\" ends before the breaker of `spread` times anything out",
             "route \"claimed\" spreads by a claim and has no `auth`",
             "route \"same\" spreads by a claim and has no `auth`",
-            "`spread` and `other` keep clients by the same cookie, \"fg_instance\": on one host each overwrites the other's"
+            "`spread` and `other` keep clients by the same cookie, \"fg_instance\": on one host each overwrites the other's",
+            "the retry budget of `other` lets nothing through"
         ]
     );
 }

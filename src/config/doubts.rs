@@ -35,6 +35,7 @@ pub(super) fn doubts(
     for entry in written {
         let Some(service) = services.get(&entry.key) else { continue };
         cookie(service, &entry.place, &mut cookies, warnings);
+        budget(service, &entry.place, warnings);
     }
 }
 
@@ -104,6 +105,16 @@ fn bound(breaker: &BreakerConfig) -> Option<Duration> {
     match breaker.trip {
         Trip::Hystrix { timeout, .. } => Some(timeout),
         Trip::Consecutive { .. } | Trip::Ratio(_) => None,
+    }
+}
+
+/// What lets through less than one retry in the ten seconds that it is about lets through none.
+fn budget(service: &ServiceConfig, place: &Place, warnings: &mut Problems) {
+    let Some(budget) = &service.retry_budget else { return };
+    let floor = budget.floor;
+    if budget.share.hundredths() == 0 && floor.count.saturating_mul(10) < floor.per.as_secs() {
+        let message = format!("the retry budget of `{}` lets nothing through", service.name);
+        warnings.push(place, message, "a floor of at least \"6/m\", or a share");
     }
 }
 

@@ -159,7 +159,7 @@ fn rate(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<RateConfig> {
     if !table.has("rate") {
         table.problem("", "a limit needs `rate`", "like \"100/s\"");
     }
-    let rate = table.rate("rate");
+    let rate = table.rate("rate", 1);
     let burst = table.count("burst", 1).map(|burst| burst as u64);
     let keys = keys(table);
     let mode = mode(table);

@@ -97,7 +97,7 @@ fn budget(table: &mut Table<'_>) -> Option<BudgetConfig> {
         Policy::On => Some(default),
         Policy::Written(mut budget) => Some(BudgetConfig {
             share: budget.share("share").unwrap_or(default.share),
-            floor: budget.rate("floor").unwrap_or(default.floor),
+            floor: budget.rate("floor", 0).unwrap_or(default.floor),
         }),
     }
 }

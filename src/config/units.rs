@@ -47,12 +47,12 @@ pub fn parse_share(text: &str) -> Option<Share> {
 
 const PERIODS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
 
-/// `100/s`, `600/m`: a whole number from 1 on in one of s, m, h, d.
+/// `100/s`, `600/m`: a whole number in one of s, m, h, d.
 pub fn parse_rate(text: &str) -> Option<Rate> {
     let (count, unit) = text.split_once('/')?;
     let (_, seconds) = PERIODS.iter().find(|(name, _)| *name == unit)?;
     let digits = count.bytes().all(|byte| byte.is_ascii_digit());
-    let count = count.parse().ok().filter(|count| digits && *count > 0)?;
+    let count = count.parse().ok().filter(|_| digits)?;
     Some(Rate { count, per: Duration::from_secs(*seconds) })
 }
 
@@ -121,9 +121,13 @@ mod tests {
 
     #[test]
     fn rates_are_read_as_people_write_them() {
-        for (text, count, seconds) in
-            [("100/s", 100, 1), ("600/m", 600, 60), ("1/h", 1, 3_600), ("5/d", 5, 86_400)]
-        {
+        for (text, count, seconds) in [
+            ("100/s", 100, 1),
+            ("600/m", 600, 60),
+            ("1/h", 1, 3_600),
+            ("5/d", 5, 86_400),
+            ("0/s", 0, 1),
+        ] {
             let rate = parse_rate(text).unwrap();
             assert_eq!((rate.count, rate.per.as_secs()), (count, seconds));
             assert_eq!(show_rate(rate), text);
@@ -132,7 +136,6 @@ mod tests {
             "",
             "5",
             "/s",
-            "0/s",
             "-1/s",
             "+1/s",
             "1.5/s",

@@ -1,5 +1,6 @@
 //! One transmission of a request to one instance, on a kept connection or a new one.
 
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use http::Response;
@@ -12,6 +13,44 @@ use super::send::Call;
 use crate::wire::Body;
 use crate::wire::body::Replay;
 use crate::wire::h1::outbound;
+
+/// Parts of an answer that is not passed on which are read for the sake of its connection, if they are there already.
+const LEFTOVERS: usize = 4;
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// An answer came.
+    Ok,
+    /// No connection.
+    Connect,
+    /// The connection was lost before an answer.
+    Reset,
+    /// No answer in time.
+    Timeout,
+    /// What came was no answer.
+    Malformed,
+    /// The client left, or its body broke or did not come.
+    ClientGone,
+}
+
+impl Attempt {
+    /// Every result, in the order of its counters.
+    pub const ALL: [Self; 6] =
+        [Self::Ok, Self::Connect, Self::Reset, Self::Timeout, Self::Malformed, Self::ClientGone];
+
+    /// The metric's label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Malformed => "malformed",
+            Self::ClientGone => "client_gone",
+        }
+    }
+}
 
 /// How an attempt waited while all connections of its instance were taken.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +84,7 @@ pub(super) async fn once(
         let none = match none {
             NoConnection::Refused if late => NoConnection::Unmade,
             NoConnection::Refused
+            | NoConnection::Full
             | NoConnection::Crowded
             | NoConnection::Late
             | NoConnection::Unmade => none,
@@ -61,4 +101,16 @@ pub(super) async fn once(
     let link = lease.hand_over().ok_or(lost)?;
     let body = outbound::body(link, &answered, call.idle_timeout, picked.home());
     Ok((Response::from_parts(answered.head.parts, body), answered.uploaded))
+}
+
+/// Ends an answer that is not passed on. Its connection can be used again if the rest of it is there already, as of most
+/// short ones it is; waiting for more would cost more than a connection.
+pub(super) fn let_go(mut body: Body) {
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..LEFTOVERS {
+        match body.poll_next(&mut cx) {
+            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(Some(Err(_)) | None) | Poll::Pending => return,
+        }
+    }
 }

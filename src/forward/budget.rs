@@ -57,8 +57,7 @@ impl Budget {
     pub fn new(config: BudgetConfig, workers: usize) -> Self {
         let floor = u128::from(config.floor.count) * u128::from(RETRY) * WINDOW.as_nanos();
         let most = floor / config.floor.per.as_nanos().max(1);
-        // With less than one retry to owe no share would ever let one through.
-        let most = most.clamp(u128::from(RETRY), u128::from(ACCOUNT / 4));
+        let most = most.min(u128::from(ACCOUNT / 4));
         Self {
             share: u64::from(config.share.hundredths()),
             most: u64::try_from(most).unwrap_or(RETRY),
@@ -78,6 +77,15 @@ impl Budget {
     pub fn take(&self, now: Instant) -> bool {
         // First, so that whoever changes the account after this one sees it among the recent ones.
         let place = self.recent.add(now);
+        if self.most < RETRY {
+            // Nothing may be owed: only what requests of the same ten seconds pay lets one through.
+            let asked = self.recent.count(now).saturating_mul(RETRY);
+            let paid = asked <= self.of_last(WINDOW.as_secs(), now);
+            if !paid {
+                self.recent.remove(place);
+            }
+            return paid;
+        }
         let mut word = self.owed.0.load(Acquire);
         loop {
             let paid = self.paid();
@@ -111,11 +119,14 @@ impl Budget {
 
     /// Whether more than the floor may be owed, as those which fail began just now.
     fn may_surge(&self, owed: u64, recent: u64, now: Instant) -> bool {
-        let of_last = |seconds| {
-            let requests: u64 = self.requests.iter().map(|all| all.of_last(seconds, now)).sum();
-            self.most.saturating_add(requests.saturating_mul(self.share))
-        };
+        let of_last = |seconds| self.of_last(seconds, now);
         !self.spent.load(Relaxed) && owed <= of_last(AT_ONCE) && recent <= of_last(WINDOW.as_secs())
+    }
+
+    /// What the floor and the requests of so many seconds pay for.
+    fn of_last(&self, seconds: u64, now: Instant) -> u64 {
+        let requests: u64 = self.requests.iter().map(|all| all.of_last(seconds, now)).sum();
+        self.most.saturating_add(requests.saturating_mul(self.share))
     }
 
     /// What all requests have paid so far.

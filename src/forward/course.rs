@@ -17,9 +17,9 @@ const TOLD: usize = 5;
 /// Where an exchange goes.
 #[derive(Debug)]
 pub(super) struct Course<'a> {
-    local: &'a Local,
-    config: &'a RetryConfig,
-    due: Option<Instant>,
+    pub(super) local: &'a Local,
+    /// When the whole exchange is over.
+    pub(super) due: Option<Instant>,
     /// Of the request's key, where the service has one.
     hash: Option<u64>,
     /// Boxed, as few exchanges have any: it would make each larger.
@@ -34,6 +34,8 @@ struct Past {
     round: bool,
     /// Instances that asked to be left alone, and until when.
     bound: SmallVec<[(u64, Instant); 1]>,
+    /// Instances that did not answer when they were asked last.
+    silent: SmallVec<[u64; 2]>,
     failed: Vec<String>,
 }
 
@@ -59,13 +61,8 @@ pub(super) enum Next<'a> {
 
 impl<'a> Course<'a> {
     /// Without an attempt yet.
-    pub(super) fn new(
-        local: &'a Local,
-        config: &'a RetryConfig,
-        due: Option<Instant>,
-        hash: Option<u64>,
-    ) -> Self {
-        Self { local, config, due, hash, past: None }
+    pub(super) fn new(local: &'a Local, due: Option<Instant>, hash: Option<u64>) -> Self {
+        Self { local, due, hash, past: None }
     }
 
     /// The instance for the first attempt: the one that the client was at before, where clients stay.
@@ -78,26 +75,32 @@ impl<'a> Course<'a> {
     pub(super) fn next(
         &mut self,
         last: Last,
-        attempts: u32,
+        (config, attempts): (&RetryConfig, u32),
         now: Instant,
     ) -> Result<Next<'a>, Suppressed> {
         let past = self.past.get_or_insert_default();
-        past.tried.add(last.id);
-        past.bound.extend(last.until.map(|until| (last.id, until)));
-        let picked = past.pick((self.local, self.hash), last.id, now);
+        past.add(last);
+        let picked = past.pick((self.local, self.hash), last, (self.due, now));
         let (picked, ready) = picked.map_err(suppressed)?;
         // An instance that did not answer, or asked to be left alone, says nothing of one that was not tried yet.
         let at_once = !past.round && (!last.answered || last.until.is_some());
-        let backoff = if at_once { Duration::ZERO } else { backoff(self.config, attempts) };
+        let backoff = if at_once { Duration::ZERO } else { backoff(config, attempts) };
         self.made(picked, (ready, backoff), now)
     }
 
     /// The same once the pause is over, when everything may be different.
     pub(super) fn rested(&mut self, last: Last, now: Instant) -> Result<Next<'a>, Suppressed> {
         let past = self.past.get_or_insert_default();
-        let picked = past.pick((self.local, self.hash), last.id, now);
+        let picked = past.pick((self.local, self.hash), last, (self.due, now));
         let (picked, ready) = picked.map_err(suppressed)?;
         self.made(picked, (ready, Duration::ZERO), now)
+    }
+
+    /// Another instance in place of one that has no room, which is no attempt: it has cost nobody anything. None when
+    /// there is none, or so many had no room that the next will not have any either.
+    pub(super) fn elsewhere(&mut self, full: u64, now: Instant) -> Option<Picked<'a>> {
+        let past = self.past.get_or_insert_default();
+        past.tried.add(full).then(|| look((self.local, self.hash), &past.tried, now).ok())?
     }
 
     /// Now or later, as far as time and budget allow.
@@ -107,15 +110,9 @@ impl<'a> Course<'a> {
         (ready, backoff): (Instant, Duration),
         now: Instant,
     ) -> Result<Next<'a>, Suppressed> {
-        let wait = ready.saturating_duration_since(now);
         // Both: those who were all told the same time to come again do not come together.
-        let pause = wait + backoff;
-        let fits = match self.due {
-            Some(due) => now + pause < due,
-            // Without a bound of the route's own, that of other routes.
-            None => wait <= ROUTE_TIMEOUT,
-        };
-        if !fits {
+        let pause = ready.saturating_duration_since(now) + backoff;
+        if !fits(ready + backoff, (self.due, now)) {
             return Err(Suppressed::Timeout);
         }
         if !pause.is_zero() {
@@ -152,35 +149,69 @@ impl<'a> Course<'a> {
 }
 
 impl Past {
-    /// The next instance and when it may be asked: one that was not tried while there is one, then not the one that
-    /// failed last while there is another, then the one that asked to be left alone for the shortest.
+    /// How the last attempt ended.
+    fn add(&mut self, last: Last) {
+        self.tried.add(last.id);
+        self.bound.retain(|(id, _)| *id != last.id);
+        self.bound.extend(last.until.map(|until| (last.id, until)));
+        self.silent.retain(|id| *id != last.id);
+        if !last.answered {
+            self.silent.push(last.id);
+        }
+    }
+
+    /// The next instance and when it may be asked: one that was not tried, or whose time to be left alone is over, while
+    /// there is one; then another that has answered. Then whom it is worth to wait for is waited for, rather than that
+    /// another is asked which did not answer a moment ago; else not the one that failed last while there is another.
     fn pick<'a>(
         &mut self,
         among: (&'a Local, Option<u64>),
-        last: u64,
-        now: Instant,
+        last: Last,
+        (due, now): (Option<Instant>, Instant),
     ) -> Result<(Picked<'a>, Instant), Unpicked> {
-        match look(among, &self.tried, now) {
+        let tried = &mut self.tried;
+        self.bound.retain(|(id, until)| {
+            let bound = *until > now;
+            if !bound {
+                tried.forget(*id);
+            }
+            bound
+        });
+        match look(among, tried, now) {
             Err(Unpicked::AllTried) => self.round = true,
             picked => return picked.map(|picked| (picked, now)),
         }
-        let bound = self.bound.clone();
-        let kept = || bound.iter().filter(|(_, until)| *until > now).map(|(id, _)| *id);
-        self.tried.restart(kept().chain([last]));
-        match look(among, &self.tried, now) {
+        let kept = || self.bound.iter().map(|(id, _)| *id);
+        let silent = || self.silent.iter().copied();
+        tried.restart(kept().chain(silent()).chain([last.id]));
+        match look(among, tried, now) {
             Err(Unpicked::AllTried) => {}
             picked => return picked.map(|picked| (picked, now)),
         }
-        self.tried.restart(kept());
-        match look(among, &self.tried, now) {
-            Err(Unpicked::AllTried) => {}
-            picked => return picked.map(|picked| (picked, now)),
+        let soonest = self.bound.iter().copied().min_by_key(|(_, until)| *until);
+        let is_bound = kept().any(|id| id == last.id);
+        if let Some((soonest, until)) = soonest
+            && (is_bound || (!last.answered && fits(until, (due, now))))
+        {
+            tried.restart(kept().chain(silent()).chain([last.id]).filter(|id| *id != soonest));
+            return look(among, tried, now).map(|picked| (picked, until));
         }
-        let soonest = bound.iter().filter(|(_, until)| *until > now).min_by_key(|(_, at)| *at);
-        let Some((soonest, until)) = soonest else { return Err(Unpicked::NoInstance) };
-        self.tried.restart(kept().filter(|id| id != soonest));
-        look(among, &self.tried, now).map(|picked| (picked, *until))
+        for kept_out in [Some(last.id), None] {
+            tried.restart(kept().chain(kept_out));
+            match look(among, tried, now) {
+                Err(Unpicked::AllTried) => {}
+                picked => return picked.map(|picked| (picked, now)),
+            }
+        }
+        let (soonest, until) = soonest.ok_or(Unpicked::NoInstance)?;
+        tried.restart(kept().filter(|id| *id != soonest));
+        look(among, tried, now).map(|picked| (picked, until))
     }
+}
+
+/// Whether there is time enough to wait until then. Without a bound of the route's own, that of other routes.
+fn fits(until: Instant, (due, now): (Option<Instant>, Instant)) -> bool {
+    due.map_or_else(|| until <= now + ROUTE_TIMEOUT, |due| until < due)
 }
 
 /// What there being no instance for an attempt says of why there is none.

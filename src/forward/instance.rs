@@ -1,7 +1,10 @@
 //! One place a service answers at: what all workers share of it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -133,6 +136,12 @@ impl Instance {
 
     fn sum(&self, counter: impl Fn(&Counters) -> &AtomicU64) -> u64 {
         self.workers.iter().map(|worker| counter(worker).load(Relaxed)).sum()
+    }
+
+    /// Connections that workers keep now. Ordered against their `waiting`: who keeps one more looks at that next.
+    pub fn idle(&self) -> usize {
+        let all = self.workers.iter().map(|worker| worker.idle.load(SeqCst));
+        usize::try_from(all.sum::<u64>()).unwrap_or(usize::MAX)
     }
 
     /// Exchanges now.

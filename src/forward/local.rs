@@ -14,6 +14,7 @@ use super::Service;
 use super::balance;
 use super::breaker::Shut;
 use super::picked::{Picked, Whole};
+use super::pool::Kept;
 use super::standing::Reason;
 use super::sticky;
 use super::view::{FEW, View};
@@ -28,15 +29,16 @@ pub struct Local {
     /// Whose view it is.
     pub worker: usize,
     /// This worker's kept connections to all instances of all services.
-    pub(super) kept: Rc<Cell<usize>>,
+    pub(super) kept: Rc<Kept>,
     /// This worker's exchanges with all its instances.
     pub(super) busy: Rc<Cell<u32>>,
     view: RefCell<View>,
 }
 
 impl Local {
-    /// A worker's view. `kept` counts the worker's idle connections to all instances of all services.
-    pub fn new(service: Arc<Service>, worker: usize, kept: Rc<Cell<usize>>) -> Self {
+    /// A worker's view. `kept` is of the worker's idle connections to all instances of all services.
+    pub fn new(service: Arc<Service>, worker: usize, kept: Rc<Kept>) -> Self {
+        service.keepers.join(worker, &kept);
         let build = balance::named(&service.config.balance);
         let view = View {
             version: u64::MAX,
@@ -140,8 +142,11 @@ impl Local {
 
     /// Lets go of kept connections that are dead or too old.
     pub fn sweep(&self, now: Instant) {
-        for slot in &self.view.borrow().slots {
-            slot.sweep(now);
-        }
+        self.view.borrow().slots.iter().for_each(|slot| slot.sweep(now));
+    }
+
+    /// Lets go of kept connections in whose place other workers wait for one.
+    pub fn make_room(&self) {
+        self.view.borrow().slots.iter().for_each(|slot| slot.make_room());
     }
 }

@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use http::StatusCode;
 
+use super::attempt::Attempt;
 use super::breaker::{Breaker, Hold, Moved, Pass, State};
 use super::instance::Instance;
 use super::local::Local;
 use super::outlier;
 use super::pool::Slot;
-use super::service::Attempt;
 use super::standing::Reason;
 use super::verdict::Verdict;
 use crate::wire::h1::Link;

@@ -1,5 +1,8 @@
 //! The kept connections of one worker to one instance.
 
+mod kept;
+mod waiting;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -10,6 +13,8 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use tokio::sync::oneshot;
 
+pub use kept::{Keepers, Kept};
+
 use super::attempt::Waited;
 use super::connect::connect;
 use super::instance::Instance;
@@ -17,13 +22,10 @@ use super::load::Load;
 use super::outlier;
 use super::service::Service;
 use super::verdict::Verdict;
-use crate::config::model::ROUTE_TIMEOUT;
 use crate::wire::clock;
 use crate::wire::h1::Link;
 use crate::wire::h1::outbound::{End, Home};
 
-/// Idle connections that one worker keeps to all instances together.
-const IDLE_PER_WORKER: usize = 4096;
 /// A request that may not be sent twice trusts a connection that was idle for less than this; an older one is asked.
 const TRUSTED: Duration = Duration::from_secs(1);
 
@@ -42,7 +44,7 @@ pub struct Slot {
     worker: usize,
     idle: RefCell<Vec<Idle>>,
     waiters: RefCell<VecDeque<oneshot::Sender<Box<Link>>>>,
-    kept: Rc<Cell<usize>>,
+    kept: Rc<Kept>,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,9 @@ pub struct Leased {
 pub enum NoConnection {
     /// It could not be made.
     Refused,
-    /// Too many exchanges wait for one already.
+    /// As many exchanges wait for one as may: this one has not begun.
+    Full,
+    /// None became free for as long as any exchange waits.
     Crowded,
     /// None became free in time.
     Late,
@@ -92,7 +96,7 @@ impl Slot {
         instance: Arc<Instance>,
         service: Arc<Service>,
         worker: usize,
-        kept: Rc<Cell<usize>>,
+        kept: Rc<Kept>,
         load: Load,
     ) -> Self {
         let name = format!("{} {}", service.config.name, instance.place);
@@ -114,7 +118,7 @@ impl Slot {
         self: &Rc<Self>,
         wanted: Wanted,
     ) -> Result<Leased, (NoConnection, Option<Waited>)> {
-        let lease = Lease::new(self);
+        let mut lease = Lease::new(self);
         let mut waited = None;
         if !wanted.fresh
             && let Some(link) = self.take(wanted.cautious)
@@ -122,16 +126,12 @@ impl Slot {
             return Ok(Leased { lease: lease.with(link), reused: true, waited });
         }
         if !self.reserve() {
-            // Cold: only an instance with all its connections busy makes anyone wait.
-            let began = Instant::now();
-            let given = Box::pin(self.wait(wanted)).await.map_err(|none| (none, None))?;
-            waited = Some(Waited { until: Instant::now(), lasted: began.elapsed() });
-            match given {
-                Some(link) if !wanted.fresh => {
-                    return Ok(Leased { lease: lease.with(link), reused: true, waited });
-                }
-                // A new one takes the place of the kept one that is not wanted.
-                Some(_) | None => {}
+            // Cold: only an instance with all its connections taken makes anyone wait.
+            let lasted;
+            (lease, lasted) = Box::pin(lease.wait(wanted)).await.map_err(|none| (none, None))?;
+            waited = Some(lasted);
+            if lease.link.is_some() {
+                return Ok(Leased { lease, reused: true, waited });
             }
         }
         let reserved = Reserved(Some(self));
@@ -174,38 +174,6 @@ impl Slot {
             .is_ok()
     }
 
-    /// Waits for a connection to be given back here, or for the right to make one (none).
-    async fn wait(&self, wanted: Wanted) -> Result<Option<Box<Link>>, NoConnection> {
-        let instance = &*self.instance;
-        let pending = self.service.config.pool.pending;
-        instance
-            .waiting
-            .fetch_update(SeqCst, SeqCst, |waiting| (waiting < pending).then_some(waiting + 1))
-            .map_err(|_| NoConnection::Crowded)?;
-        let _waiting = Waiting(instance);
-        let (give, given) = oneshot::channel();
-        let mut given = Given { link: given, slot: self };
-        self.waiters.borrow_mut().push_back(give);
-        let due = wanted.due.unwrap_or_else(|| Instant::now() + ROUTE_TIMEOUT);
-        let mut late = std::pin::pin!(tokio::time::sleep_until(due.into()));
-        loop {
-            // Asked before the look, so that a connection freed between the two is not missed.
-            let freed = instance.freed.notified();
-            if self.reserve() {
-                return Ok(given.link.try_recv().ok().inspect(|_| self.closed()));
-            }
-            tokio::select! {
-                link = &mut given.link => return link.map(Some).map_err(|_| NoConnection::Late),
-                () = freed => {}
-                () = &mut late => return Err(match wanted.due {
-                    Some(_) => NoConnection::Late,
-                    // An exchange may take as long as it likes, but not wait for ever for its turn.
-                    None => NoConnection::Crowded,
-                }),
-            }
-        }
-    }
-
     /// A connection ended, or was claimed and not made. Ordered against [`Slot::wait`], which says that it waits before
     /// it looks for room: one of the two sees the other.
     fn closed(&self) {
@@ -217,8 +185,8 @@ impl Slot {
 
     fn count_idle(&self, change: i64) {
         let idle = &self.instance.counters(self.worker).idle;
-        idle.fetch_add(change.cast_unsigned(), Relaxed);
-        self.kept.set(self.kept.get().wrapping_add_signed(change as isize));
+        idle.fetch_add(change.cast_unsigned(), SeqCst);
+        self.kept.add(change as isize);
     }
 
     /// Keeps a connection for its next exchange, or hands it to one that waits.
@@ -238,15 +206,18 @@ impl Slot {
                 Err(back) => link = back,
             }
         }
-        let room = self.idle.borrow().len() < pool.idle && self.kept.get() < IDLE_PER_WORKER;
-        // Another worker waits for the instance: it can only be served by a new connection of its own.
-        let wanted = self.instance.waiting.load(Relaxed) > 0;
-        if !room || wanted || self.instance.gone.load(Relaxed) {
+        let room = self.idle.borrow().len() < pool.idle && self.kept.has_room();
+        if !room || self.instance.gone.load(Relaxed) {
             return self.closed();
         }
         link.rest();
         self.idle.borrow_mut().push(Idle { link, since: now });
         self.count_idle(1);
+        // Another worker waits for the instance, who can only be served by a new connection of its own: it asks for room
+        // after it has said that it waits, and looks for who keeps some. One of the two sees the other.
+        if self.instance.waiting.load(SeqCst) > 0 {
+            self.make_room();
+        }
     }
 
     fn is_rested(&self, rested: Duration) -> bool {
@@ -261,26 +232,44 @@ impl Slot {
 
     /// Lets go of kept connections that are dead or too old; of all when the instance is gone.
     pub fn sweep(&self, now: Instant) {
-        let gone = self.instance.gone.load(Relaxed) || self.instance.waiting.load(Relaxed) > 0;
-        let before = self.idle.borrow().len();
-        self.idle.borrow_mut().retain(|idle| {
+        let gone = self.instance.gone.load(Relaxed);
+        self.keep_only(|idle| {
             !gone
                 && !self.is_aged(&idle.link, now)
                 && !self.is_rested(now.saturating_duration_since(idle.since))
                 && !idle.link.is_touched()
         });
+    }
+
+    /// Lets go of as many kept connections as others wait for, the oldest first.
+    pub fn make_room(&self) {
+        let mut waiting = self.instance.waiting.load(SeqCst);
+        self.keep_only(|_| {
+            let stays = waiting == 0;
+            waiting = waiting.saturating_sub(1);
+            stays
+        });
+    }
+
+    fn keep_only(&self, stays: impl FnMut(&Idle) -> bool) {
+        let before = self.idle.borrow().len();
+        self.idle.borrow_mut().retain(stays);
         for _ in self.idle.borrow().len()..before {
-            self.count_idle(-1);
-            self.closed();
+            self.let_go();
         }
+    }
+
+    /// A kept connection was closed. There is room before it no longer counts as kept: who sees neither goes away.
+    fn let_go(&self) {
+        self.closed();
+        self.count_idle(-1);
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         for _ in 0..self.idle.borrow().len() {
-            self.count_idle(-1);
-            self.closed();
+            self.let_go();
         }
     }
 }
@@ -362,32 +351,6 @@ impl Drop for Reserved<'_> {
         if let Some(slot) = self.0 {
             slot.closed();
         }
-    }
-}
-
-/// Where a connection may be handed to an exchange that waits, and may no longer want it.
-struct Given<'a> {
-    link: oneshot::Receiver<Box<Link>>,
-    slot: &'a Slot,
-}
-
-impl Drop for Given<'_> {
-    fn drop(&mut self) {
-        self.link.close();
-        if let Ok(link) = self.link.try_recv() {
-            self.slot.keep(link);
-        }
-        // Nobody may ever bring a connection back that would find this place empty.
-        self.slot.waiters.borrow_mut().retain(|waiter| !waiter.is_closed());
-    }
-}
-
-/// An exchange that waits.
-struct Waiting<'a>(&'a Instance);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
     }
 }
 

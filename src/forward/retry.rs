@@ -3,8 +3,8 @@
 use http::StatusCode;
 use http::request::Parts;
 
+use super::attempt::Attempt;
 use super::pool::NoConnection;
-use super::service::Attempt;
 use super::verdict::Verdict;
 use crate::config::model::{RetryConfig, RetryOn};
 use crate::exchange::{RetryReason, Suppressed};
@@ -46,7 +46,8 @@ impl std::fmt::Display for At {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Connect(NoConnection::Refused) => f.write_str("no connection could be made"),
-            Self::Connect(NoConnection::Crowded) => f.write_str("too many wait for a connection"),
+            Self::Connect(NoConnection::Full) => f.write_str("too many wait for a connection"),
+            Self::Connect(NoConnection::Crowded) => f.write_str("no connection became free"),
             Self::Connect(NoConnection::Late) => f.write_str("no connection became free in time"),
             Self::Connect(NoConnection::Unmade) => f.write_str("no connection was made in time"),
             Self::Sent => f.write_str("the connection was lost before an answer"),
@@ -77,7 +78,7 @@ impl SendError {
     pub fn refusal(self) -> Refusal {
         match self.at {
             At::Connect(NoConnection::Refused) | At::Sent | At::ReadHead(_) => Refusal::Upstream,
-            At::Connect(NoConnection::Crowded) => Refusal::Overloaded,
+            At::Connect(NoConnection::Full | NoConnection::Crowded) => Refusal::Overloaded,
             At::Connect(NoConnection::Late | NoConnection::Unmade) | At::Late | At::Unsent => {
                 Refusal::UpstreamTimeout
             }
@@ -102,11 +103,18 @@ impl SendError {
         }
     }
 
+    /// Whether the instance had no room for it, and nothing was lost: it was not even begun.
+    pub fn is_full(&self) -> bool {
+        self.at == At::Connect(NoConnection::Full) && !self.reused
+    }
+
     /// What it says of the instance.
     pub fn verdict(self) -> Verdict {
         match self.at {
             // The bound on connections is the gateway's own.
-            At::Connect(NoConnection::Crowded | NoConnection::Late) => Verdict::Neutral,
+            At::Connect(NoConnection::Full | NoConnection::Crowded | NoConnection::Late) => {
+                Verdict::Neutral
+            }
             At::Late | At::Connect(NoConnection::Unmade) if self.starved => Verdict::Neutral,
             At::ClientBody(_) | At::Unsent => Verdict::Neutral,
             At::Connect(NoConnection::Refused | NoConnection::Unmade)
@@ -164,7 +172,8 @@ pub struct Done {
 #[derive(Clone, Copy, Debug)]
 pub struct Retry<'a> {
     config: &'a RetryConfig,
-    repeatable: bool,
+    /// It does no harm twice.
+    pub(super) repeatable: bool,
 }
 
 impl<'a> Retry<'a> {
@@ -173,6 +182,11 @@ impl<'a> Retry<'a> {
         let listed = config.methods.contains(&parts.method);
         let has_key = || config.idempotency_key && parts.headers.contains_key(IDEMPOTENCY_KEY);
         Self { config, repeatable: listed || has_key() }
+    }
+
+    /// For one that is known.
+    pub(super) fn known(config: &'a RetryConfig, repeatable: bool) -> Self {
+        Self { config, repeatable }
     }
 
     /// Whether it goes to the same instance again where only a kept connection was dead.
@@ -242,7 +256,8 @@ fn reason(on: &RetryOn, ended: Ended) -> Option<RetryReason> {
         Ended::Failed(error) => error,
     };
     let (listed, reason) = match error.at {
-        // Another instance may have room.
+        // Was passed over: nobody else had room either.
+        At::Connect(NoConnection::Full) => return None,
         At::Connect(NoConnection::Refused | NoConnection::Crowded) => {
             (on.connect || (error.reused && on.reset), RetryReason::Connect)
         }

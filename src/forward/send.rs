@@ -1,21 +1,19 @@
 //! Sends one request to an instance, and again where the route says so and it does no harm.
 
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::Response;
 use http::header::{HOST, RETRY_AFTER};
 use http::request::Parts;
 
-use super::attempt::once;
+use super::attempt::{Attempt, let_go, once};
 use super::breaker::Breaker;
 use super::course::{Course, Last, Next, retry_after};
 use super::local::{Local, Unpicked};
 use super::picked::{Picked, Place};
-use super::pool::{Slot, Wanted};
+use super::pool::{NoConnection, Slot, Wanted};
 use super::retry::{At, Done, Ended, Retry, SendError};
-use super::service::Attempt;
 use super::verdict::Verdict;
 use super::{key, sticky};
 use crate::config::model::RetryConfig;
@@ -24,9 +22,6 @@ use crate::refusal::Refusal;
 use crate::wire::body::Replay;
 use crate::wire::h1::Early;
 use crate::wire::{Body, after, clock};
-
-/// Parts of an answer that is not passed on which are read for the sake of its connection, if they are there already.
-const LEFTOVERS: usize = 4;
 
 /// What a route wants of an exchange.
 #[derive(Clone, Copy, Debug)]
@@ -57,12 +52,11 @@ type Answered = (Rc<Slot>, Answer);
 /// One exchange on its way to an answer.
 #[derive(Debug)]
 struct Sending<'a> {
-    local: &'a Local,
     call: &'a Call<'a>,
-    retry: Retry<'a>,
     course: Course<'a>,
-    due: Option<Instant>,
     bodiless: bool,
+    /// It does no harm twice.
+    repeatable: bool,
     /// Its connections must be alive for all one can tell.
     cautious: bool,
 }
@@ -100,8 +94,9 @@ pub async fn send(
     let cautious = !retry.replaces() || (keeps == 0 && !bodiless);
     let due = after(exchange.began, call.timeout);
     let hash = key::of(&local.service.config, parts, exchange);
-    let course = Course::new(local, call.retry, due, hash);
-    let mut sending = Sending { local, call: &call, retry, course, due, bodiless, cautious };
+    let course = Course::new(local, due, hash);
+    let mut sending =
+        Sending { call: &call, course, bodiless, repeatable: retry.repeatable, cautious };
     let mut body = Replay::new(&mut body, keeps);
     let now = clock::now();
     let first = sending.course.first(&parts.headers, now);
@@ -117,6 +112,10 @@ pub async fn send(
         }
         picked.begin();
         let tried = sending.attempt(&picked, parts, &mut body, exchange).await;
+        if tried.as_ref().is_err_and(SendError::is_full) {
+            picked = sending.elsewhere(picked, exchange)?;
+            continue;
+        }
         let attempted = match sending.settle(picked, tried, exchange) {
             Ok(answered) => return Ok(pass_on(local, answered, parts, exchange)),
             Err(attempted) => attempted,
@@ -137,6 +136,10 @@ pub async fn send(
 }
 
 impl<'a> Sending<'a> {
+    fn retry(&self) -> Retry<'a> {
+        Retry::known(self.call.retry, self.repeatable)
+    }
+
     /// Tells what an attempt says of its instance. The answer that is passed on, unless another attempt may follow.
     fn settle(
         &self,
@@ -151,8 +154,8 @@ impl<'a> Sending<'a> {
                 let status = answer.response.status();
                 let (ended, place) = (Ended::Answered(status), picked.place());
                 picked.tell(Verdict::of_status(status), clock::now());
-                note(self.local, &slot, exchange, (ended, Attempt::Ok));
-                if !self.retry.wants(status) {
+                note(self.course.local, &slot, exchange, (ended, Attempt::Ok));
+                if !self.retry().wants(status) {
                     return Ok((slot, answer));
                 }
                 Err(Attempted { slot, ended, answer: Some(Box::new(answer)), place })
@@ -171,10 +174,25 @@ impl<'a> Sending<'a> {
                         picked.tell(verdict, clock::now());
                     }
                 }
-                note(self.local, &slot, exchange, (ended, error.attempt()));
+                note(self.course.local, &slot, exchange, (ended, error.attempt()));
                 Err(Attempted { slot, ended, answer: None, place: None })
             }
         }
+    }
+
+    /// An instance without room is passed over, which is no attempt, and another is asked; else there is no room.
+    fn elsewhere(
+        &mut self,
+        picked: Picked<'_>,
+        exchange: &mut Exchange,
+    ) -> Result<Picked<'a>, Refusal> {
+        let (id, now) = (picked.slot.instance.id, clock::now());
+        self.course.note(&picked.slot.name, At::Connect(NoConnection::Full));
+        picked.tell(Verdict::Neutral, now);
+        self.course.elsewhere(id, now).ok_or_else(|| {
+            exchange.cause = Some(self.course.told(None, None));
+            Refusal::Overloaded
+        })
     }
 
     /// Where the next attempt goes, when its time has come; or what forbids it. The answer there is stays at hand until
@@ -203,12 +221,12 @@ impl<'a> Sending<'a> {
         body: &mut Replay<'_>,
         exchange: &mut Exchange,
     ) -> Result<Answer, SendError> {
-        let due = earlier(self.due, self.bound(picked));
+        let due = earlier(self.course.due, self.bound(picked));
         let mut wanted = Wanted { cautious: self.cautious, fresh: false, due };
         loop {
             let tried = once(picked, wanted, self.call, parts, body).await;
             // That says nothing of the instance, which may be well: only the connection lay idle.
-            let stale = tried.as_ref().is_err_and(|error| self.retry.is_stale(*error));
+            let stale = tried.as_ref().is_err_and(|error| self.retry().is_stale(*error));
             if !stale || !body.rewind() || due.is_some_and(|due| Instant::now() >= due) {
                 let answered = tried.map(|(response, uploaded)| {
                     let uploaded = uploaded || self.bodiless;
@@ -219,7 +237,7 @@ impl<'a> Sending<'a> {
                     .map_err(|error| SendError { reused: error.reused || wanted.fresh, ..error });
             }
             let (service, instance) =
-                (&self.local.service.config.name, &picked.slot.instance.place);
+                (&self.course.local.service.config.name, &picked.slot.instance.place);
             tracing::debug!(%service, %instance, id = exchange.shown_id(), "a kept connection was dead");
             wanted.fresh = true;
             exchange.retried(RetryReason::Reused);
@@ -228,12 +246,12 @@ impl<'a> Sending<'a> {
 
     /// Whether the time for the whole exchange is over.
     fn is_over(&self, now: Instant) -> bool {
-        self.due.is_some_and(|due| now >= due)
+        self.course.due.is_some_and(|due| now >= due)
     }
 
     /// Whether the attempts before have left less time than this one should have had, which may be too little for anybody.
     fn was_short(&self, picked: &Picked<'_>, exchange: &Exchange) -> bool {
-        let Some(due) = self.due.filter(|_| exchange.attempts > 1) else { return false };
+        let Some(due) = self.course.due.filter(|_| exchange.attempts > 1) else { return false };
         let had = due.saturating_duration_since(picked.since);
         let fair = self.most(picked);
         had < fair.unwrap_or_else(|| picked.since.saturating_duration_since(exchange.began))
@@ -264,15 +282,16 @@ impl<'a> Sending<'a> {
         if self.is_over(now) && ended.is_late() {
             return Err(None);
         }
-        let whole = body.rewind() && answer.as_ref().is_none_or(|answer| answer.uploaded);
+        let (again, untouched) = (body.rewind(), body.is_untouched());
+        let whole = again && (untouched || answer.as_ref().is_none_or(|answer| answer.uploaded));
         let done = Done { whole, begun: self.call.early.has_passed() };
-        let reason = self.retry.next(*ended, done, exchange.attempts)?;
+        let reason = self.retry().next(*ended, done, exchange.attempts)?;
         // An exchange has one place: where all are taken the next attempt gets this one's.
         drop(place.as_ref().and_then(|place| place.take()));
         let headers = answer.as_ref().map(|answer| answer.response.headers());
         let until = headers.and_then(|headers| retry_after(headers, now, SystemTime::now()));
         let last = Last { id: slot.instance.id, answered: answer.is_some(), until };
-        let next = self.course.next(last, exchange.attempts, now)?;
+        let next = self.course.next(last, (self.call.retry, exchange.attempts), now)?;
         Ok((last, reason, next))
     }
 
@@ -286,7 +305,7 @@ impl<'a> Sending<'a> {
         let Attempted { slot, ended, answer, .. } = attempted;
         exchange.suppressed = suppressed;
         if let Some(reason) = suppressed {
-            let service = &self.local.service.config.name;
+            let service = &self.course.local.service.config.name;
             tracing::debug!(%service, id = exchange.shown_id(), reason = reason.label(), "not sent again");
         }
         let error = match (ended, answer) {
@@ -296,7 +315,7 @@ impl<'a> Sending<'a> {
             (Ended::Answered(_), None) => return Err(Refusal::Upstream),
         };
         let (most, over) = (self.call.retry.attempts, self.is_over(Instant::now()));
-        let spent = most > 1 && exchange.attempts >= most && !over && self.retry.lists(ended);
+        let spent = most > 1 && exchange.attempts >= most && !over && self.retry().lists(ended);
         exchange.cause = Some(self.course.told(suppressed, spent.then_some(most)));
         match over {
             true => Err(timed_out(error)),
@@ -331,18 +350,6 @@ fn note(local: &Local, slot: &Slot, exchange: &Exchange, (ended, attempt): (Ende
         }
         Ended::Failed(SendError { at, reused, .. }) => {
             tracing::debug!(%service, %instance, id = exchange.shown_id(), %at, reused, "an attempt failed");
-        }
-    }
-}
-
-/// Ends an answer that is not passed on. Its connection can be used again if the rest of it is there already, as of most
-/// short ones it is; waiting for more would cost more than a connection.
-fn let_go(mut body: Body) {
-    let mut cx = Context::from_waker(Waker::noop());
-    for _ in 0..LEFTOVERS {
-        match body.poll_next(&mut cx) {
-            Poll::Ready(Some(Ok(_))) => {}
-            Poll::Ready(Some(Err(_)) | None) | Poll::Pending => return,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::Notify;
 
+use super::attempt::Attempt;
 use super::breaker::{self, Breaker};
 use super::budget::Budget;
 use super::drain;
@@ -14,6 +15,7 @@ use super::health::{self, Checked};
 use super::instance::Instance;
 use super::outlier::{self, Ejections};
 use super::picked;
+use super::pool::Keepers;
 use super::slow_start;
 use super::standing::{Reason, Reasons, panics};
 use crate::config::model::{BreakerScope, Endpoint, HostPort, ServiceConfig, Share};
@@ -36,6 +38,8 @@ pub struct Service {
     pub budget: Option<Budget>,
     /// How many are left out because they failed.
     pub ejections: Ejections,
+    /// Who keeps connections.
+    pub keepers: Keepers,
     /// Told when what [`Service::settle`] looks at has changed.
     pub stirred: Notify,
     /// Told when there may be other instances.
@@ -70,41 +74,6 @@ pub struct Change {
     pub left: Vec<Arc<Instance>>,
 }
 
-/// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attempt {
-    /// An answer came.
-    Ok,
-    /// No connection.
-    Connect,
-    /// The connection was lost before an answer.
-    Reset,
-    /// No answer in time.
-    Timeout,
-    /// What came was no answer.
-    Malformed,
-    /// The client left, or its body broke or did not come.
-    ClientGone,
-}
-
-impl Attempt {
-    /// Every result, in the order of its counters.
-    pub const ALL: [Self; 6] =
-        [Self::Ok, Self::Connect, Self::Reset, Self::Timeout, Self::Malformed, Self::ClientGone];
-
-    /// The metric's label.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Connect => "connect",
-            Self::Reset => "reset",
-            Self::Timeout => "timeout",
-            Self::Malformed => "malformed",
-            Self::ClientGone => "client_gone",
-        }
-    }
-}
-
 /// One worker's attempts by result, on a cache line of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -119,6 +88,7 @@ impl Service {
             breaker: breaker.map(|breaker| Breaker::new(breaker, workers)),
             budget: config.retry_budget.map(|budget| Budget::new(budget, workers)),
             ejections: Ejections::default(),
+            keepers: Keepers::new(workers),
             stirred: Notify::new(),
             renewed: Notify::new(),
             checks: health::Tally::default(),
@@ -165,6 +135,7 @@ impl Service {
         for instance in &left {
             instance.gone.store(true, Ordering::SeqCst);
             outlier::forget(self, instance);
+            instance.standing.set(Reason::Drained, false);
         }
         let unfinished = leaving.into_values().filter(|left| left.in_flight() > 0);
         let leaving = unfinished.chain(&left).cloned().collect();

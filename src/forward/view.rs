@@ -110,6 +110,11 @@ impl Tried {
         self.0.extend(with);
     }
 
+    /// Forgets one.
+    pub fn forget(&mut self, id: u64) {
+        self.0.retain(|tried| *tried != id);
+    }
+
     /// Whether nothing was tried yet.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

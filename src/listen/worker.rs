@@ -18,6 +18,8 @@ use crate::gateway::Gateway;
 use crate::wire::clock;
 use crate::wire::h1::inbound::Inbound;
 
+/// Between two looks for connections in whose place others wait, which go through all instances.
+const ROOM_PAUSE: Duration = Duration::from_millis(1);
 /// How often kept connections are looked over.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Connections over the limit that are told so at a time; more are just closed.
@@ -152,9 +154,15 @@ async fn receive(
 async fn sweep(worker: Rc<Worker>) {
     let mut ticks = tokio::time::interval(SWEEP);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let wanted = worker.gateway().room_wanted();
     loop {
-        ticks.tick().await;
-        worker.gateway().sweep(Instant::now());
+        tokio::select! {
+            _ = ticks.tick() => worker.gateway().sweep(Instant::now()),
+            () = wanted.notified() => {
+                worker.gateway().make_room();
+                tokio::time::sleep(ROOM_PAUSE).await;
+            }
+        }
     }
 }
 

@@ -38,11 +38,25 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
 
 /// The `for` of one element of `Forwarded`.
 fn node(element: &str) -> Option<&str> {
+    parameter(element, "for")
+}
+
+/// What `Forwarded` says of how this client's request came. What stands further left it may have written itself.
+fn scheme_of(headers: &HeaderMap, client: IpAddr) -> Option<&'static str> {
+    let values = headers.get_all(FORWARDED).iter().rev();
+    let mut elements = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
+    let is_client = |element: &&str| node(element).and_then(address) == Some(client);
+    let proto = parameter(elements.find(is_client)?, "proto")?;
+    ["http", "https"].into_iter().find(|scheme| proto.eq_ignore_ascii_case(scheme))
+}
+
+/// What one element of `Forwarded` says under a name.
+fn parameter<'a>(element: &'a str, wanted: &str) -> Option<&'a str> {
     element.split(';').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         let value = value.trim();
         let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-        name.trim().eq_ignore_ascii_case("for").then(|| quoted.unwrap_or(value))
+        name.trim().eq_ignore_ascii_case(wanted).then(|| quoted.unwrap_or(value))
     })
 }
 
@@ -61,13 +75,14 @@ pub fn apply(headers: &mut HeaderMap, client: &Client, address: IpAddr) {
         return replace(headers, client, address);
     }
     append(headers, X_FORWARDED_FOR, ", ", &client.peer_value);
+    let own = if client.tls { "https" } else { "http" };
+    let proto = HeaderValue::from_static(scheme_of(headers, address).unwrap_or(own));
+    headers.entry(X_FORWARDED_PROTO).or_insert(proto);
     if headers.contains_key(FORWARDED)
         && let Some(element) = element(headers, client)
     {
         append(headers, FORWARDED, ", ", &element);
     }
-    let proto = HeaderValue::from_static(if client.tls { "https" } else { "http" });
-    headers.entry(X_FORWARDED_PROTO).or_insert(proto);
     headers.entry(X_FORWARDED_PORT).or_insert_with(|| client.port_value.clone());
     if !headers.contains_key(X_FORWARDED_HOST)
         && let Some(host) = headers.get(HOST).cloned()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use http_body::{Frame, SizeHint};
 
 use super::h1::Malformed;
@@ -146,13 +146,39 @@ fn cost(data: &Bytes) -> usize {
     data.len().max(LEAST)
 }
 
+/// A part of a body that is kept.
+#[derive(Debug)]
+enum Part {
+    Data(Bytes),
+    Trailers(Box<HeaderMap>),
+}
+
+impl Part {
+    /// Of a frame, with what keeping it costs.
+    fn of(frame: &Frame<Bytes>) -> Option<(Self, usize)> {
+        if let Some(data) = frame.data_ref() {
+            return Some((Self::Data(data.clone()), cost(data)));
+        }
+        let trailers = frame.trailers_ref()?;
+        let fields = trailers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        Some((Self::Trailers(Box::new(trailers.clone())), fields.sum()))
+    }
+
+    fn frame(&self) -> Frame<Bytes> {
+        match self {
+            Self::Data(data) => Frame::data(data.clone()),
+            Self::Trailers(trailers) => Frame::trailers(trailers.as_ref().clone()),
+        }
+    }
+}
+
 /// A request's body that can be sent again from its start, as far as it is kept.
 ///
 /// What is kept are slices of the client's read buffer, so keeping costs no copy.
 #[derive(Debug)]
 pub struct Replay<'a> {
     body: &'a mut Body,
-    kept: Vec<Bytes>,
+    kept: Vec<Part>,
     size: usize,
     most: usize,
     next: usize,
@@ -171,10 +197,21 @@ impl<'a> Replay<'a> {
         !self.lost
     }
 
-    /// Bytes still to come, when that is known.
+    /// Whether nothing of it was asked for yet.
+    pub fn is_untouched(&self) -> bool {
+        self.kept.is_empty() && !self.lost
+    }
+
+    /// Bytes still to come, when that is known and they are all that comes: trailers need chunks before them.
     pub fn remaining(&self) -> Option<u64> {
-        let kept: usize = self.kept.iter().skip(self.next).map(Bytes::len).sum();
-        self.body.remaining().map(|rest| rest + kept as u64)
+        let mut rest = self.body.remaining()?;
+        for part in self.kept.iter().skip(self.next) {
+            match part {
+                Part::Data(data) => rest += data.len() as u64,
+                Part::Trailers(_) => return None,
+            }
+        }
+        Some(rest)
     }
 
     /// Whether all was taken.
@@ -187,20 +224,21 @@ impl<'a> Replay<'a> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(data) = self.kept.get(self.next) {
+        if let Some(part) = self.kept.get(self.next) {
             self.next += 1;
-            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
+            return Poll::Ready(Some(Ok(part.frame())));
         }
         let next = self.body.poll_next(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &next {
-            match frame.data_ref() {
-                Some(data) if !self.lost && self.size + cost(data) <= self.most => {
-                    self.size += cost(data);
-                    self.kept.push(data.clone());
+        if let Poll::Ready(Some(Ok(frame))) = &next
+            && !self.lost
+        {
+            match Part::of(frame).filter(|(_, cost)| self.size + cost <= self.most) {
+                Some((part, cost)) => {
+                    self.size += cost;
+                    self.kept.push(part);
                     self.next = self.kept.len();
                 }
-                // Too much, or trailers, which are too rare to keep.
-                Some(_) | None => {
+                None => {
                     self.lost = true;
                     self.kept = Vec::new();
                     self.next = 0;

@@ -63,7 +63,7 @@ pub struct RateConfig {
 /// So many in so much time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// At least 1.
+    /// At least 1 of a limit.
     pub count: u64,
     /// Of one second, minute, hour or day.
     pub per: Duration,

@@ -94,12 +94,12 @@ impl<'a> Table<'a> {
         share.or_else(|| self.wrong(key, node, "a share", hint))
     }
 
-    /// So many in so much time: `"100/s"`.
-    pub(in crate::config) fn rate(&mut self, key: &str) -> Option<Rate> {
+    /// So many in so much time: `"100/s"`; at least so many.
+    pub(in crate::config) fn rate(&mut self, key: &str, least: u64) -> Option<Rate> {
         let node = self.find(key)?;
-        let hint = Some("like \"100/s\" or \"600/m\", in whole numbers from 1 on".to_owned());
-        let rate = node.text().and_then(units::parse_rate);
-        rate.or_else(|| self.wrong(key, node, "a rate", hint))
+        let hint = format!("like \"100/s\" or \"600/m\", in whole numbers from {least} on");
+        let rate = node.text().and_then(units::parse_rate).filter(|rate| rate.count >= least);
+        rate.or_else(|| self.wrong(key, node, "a rate", Some(hint)))
     }
 
     pub(super) fn inside(&mut self, key: &str, layers: Vec<&'a Node>) -> Table<'_> {

@@ -123,7 +123,34 @@ fn without_a_share_there_is_the_floor_and_without_much_floor_the_share() {
             u64::from(share.take(now))
         })
         .sum();
-    assert_eq!(retries, 1 + 99 / 2);
+    assert_eq!(retries, 100 / 2);
+}
+
+#[test]
+fn less_than_a_retry_in_ten_seconds_is_none_and_a_share_is_of_those_ten_seconds() {
+    let (now, minute) = (start(), Duration::from_secs(60));
+    let budget = |hundredths, count| {
+        let floor = Rate { count, per: minute };
+        Budget::new(BudgetConfig { share: Share::new(hundredths).unwrap(), floor }, 1)
+    };
+    let seldom = budget(0, 5);
+    assert_eq!(
+        (0..300).filter(|second| seldom.take(now + Duration::from_secs(*second))).count(),
+        0
+    );
+    for (hundredths, requests, retries) in
+        [(2_000, 4, 0), (2_000, 5, 1), (2_000, 9, 1), (2_000, 25, 5), (100, 50, 0), (10_000, 3, 3)]
+    {
+        let share = budget(hundredths, 0);
+        (0..requests).for_each(|_| share.began(0, now));
+        assert_eq!(drain(&share, now), retries, "{hundredths} of {requests}");
+        assert_eq!(drain(&share, now + Duration::from_secs(9)), 0);
+        assert_eq!(drain(&share, now + Duration::from_secs(11)), 0, "they are over");
+    }
+    // What the floor gives beside the share counts, though it is no whole retry.
+    let both = budget(2_000, 3);
+    (0..3).for_each(|_| both.began(0, now));
+    assert_eq!(drain(&both, now), 1, "0.5 and 0.6");
 }
 
 #[test]

@@ -57,6 +57,7 @@ fn each_end_goes_on_for_what_the_route_lists() {
     let cases = [
         (failed(REFUSED), &connect, Some(RetryReason::Connect)),
         (failed(At::Connect(NoConnection::Crowded)), &connect, Some(RetryReason::Connect)),
+        (failed(At::Connect(NoConnection::Full)), &connect, None),
         (failed(late), &connect, Some(RetryReason::Connect)),
         (failed(late), &timeout, Some(RetryReason::Connect)),
         (failed(REFUSED), &reset, None),
