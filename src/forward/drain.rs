@@ -102,5 +102,10 @@ mod tests {
         service.update(&endpoints(&[1]), &[], Source::Static);
         service.update(&endpoints(&[1, 2]), &[], Source::Static);
         assert_eq!(drained(), [false, false]);
+        // Also at once, when what it had is still remembered.
+        service.drain(&two.address, None, now);
+        service.update(&endpoints(&[1]), &[], Source::Static);
+        service.update(&endpoints(&[1, 2]), &[], Source::Static);
+        assert_eq!(drained(), [false, false]);
     }
 }

@@ -74,10 +74,12 @@ pub fn apply(headers: &mut HeaderMap, client: &Client, address: IpAddr) {
     if !client.trusted {
         return replace(headers, client, address);
     }
-    append(headers, X_FORWARDED_FOR, ", ", &client.peer_value);
     let own = if client.tls { "https" } else { "http" };
-    let proto = HeaderValue::from_static(scheme_of(headers, address).unwrap_or(own));
+    // A peer that writes `X-Forwarded-For` may pass on any `Forwarded`.
+    let said = (!headers.contains_key(X_FORWARDED_FOR)).then(|| scheme_of(headers, address));
+    let proto = HeaderValue::from_static(said.flatten().unwrap_or(own));
     headers.entry(X_FORWARDED_PROTO).or_insert(proto);
+    append(headers, X_FORWARDED_FOR, ", ", &client.peer_value);
     if headers.contains_key(FORWARDED)
         && let Some(element) = element(headers, client)
     {

@@ -283,6 +283,52 @@ async fn no_more_connections_than_allowed_are_made_and_no_more_exchanges_wait() 
 }
 
 #[tokio::test]
+async fn an_instance_without_room_is_passed_over_and_that_is_no_attempt() {
+    let (one, two) = (Backend::new().await, Backend::new().await);
+    let gateway = Setup::to(&[one.address, two.address])
+        .service("pool = { connections = 1, pending = 0 }\nretry_budget = { share = \"0%\", floor = \"0/s\" }")
+        .start()
+        .await;
+    let (mut first, mut second) = (gateway.ask(GET).await, gateway.ask(GET).await);
+    let (mut busy, mut other) = (one.request().await.0, two.request().await.0);
+    for _ in 0..6 {
+        let refused = gateway.fetch("/").await;
+        assert_eq!((refused.status(), refused.code()), (503, "overloaded"));
+    }
+    other.send(OK).await;
+    assert_eq!(second.answer().await.text(), "ok");
+    for _ in 0..6 {
+        let mut client = gateway.ask(GET).await;
+        other.request().await;
+        other.send(OK).await;
+        assert_eq!(client.answer().await.text(), "ok");
+    }
+    busy.send(OK).await;
+    assert_eq!(first.answer().await.text(), "ok");
+    for counter in ["frontgate_retries_total", "frontgate_retries_suppressed_total"] {
+        gateway.metric_is(counter, &[], 0.0).await;
+    }
+    gateway.metric_is("frontgate_attempts_total", &["result=\"ok\""], 8.0).await;
+    gateway.metric_is("frontgate_attempts_total", &[], 8.0).await;
+    let said = gateway.said().join("\n");
+    assert!(said.contains("attempts=0") && said.contains("too many wait"), "{said}");
+}
+
+#[tokio::test]
+async fn a_connection_that_another_worker_keeps_makes_room() {
+    let backend = Answering::with(OK).await;
+    for (pool, workers) in [("connections = 1, pending = 0", 2), ("connections = 2", 4)] {
+        let setup = Setup::to(&[backend.address]).top(&format!("workers = {workers}"));
+        let gateway = setup.service(&format!("pool = {{ {pool} }}")).start().await;
+        let began = Instant::now();
+        for _ in 0..60 {
+            assert_eq!(gateway.fetch("/").await.text(), "ok", "{pool}");
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "{pool}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
 async fn an_exchange_that_waits_for_a_connection_gives_up_in_time() {
     let backend = Backend::new().await;
     let gateway = Setup::to(&[backend.address])

@@ -223,6 +223,83 @@ async fn an_instance_that_says_when_to_come_again_is_waited_for_if_there_is_time
 }
 
 #[tokio::test]
+async fn it_is_waited_for_also_where_the_others_do_not_answer() {
+    const LATER: &str = "HTTP/1.1 503 Later\r\nretry-after: 1\r\ncontent-length: 5\r\n\r\nlater";
+    for bound_first in [true, false] {
+        let recovers = scripted(&[LATER, OK]).await;
+        let mut both = [nobody(), recovers.address];
+        if bound_first {
+            both.reverse();
+        }
+        let retry = "attempts = 4, on = [\"connect\", \"503\"], backoff = \"1ms\"";
+        let gateway = setup(&both, retry).start().await;
+        let began = Instant::now();
+        assert_eq!(gateway.fetch("/").await.text(), "ok", "{bound_first}");
+        assert!(began.elapsed() >= Duration::from_secs(1), "it was asked too early");
+        assert_eq!(recovers.count(), 2);
+        gateway.metric_is(RETRIES, &[&reason("connect")], 1.0).await;
+        gateway.metric_is(RETRIES, &[&reason("status")], 1.0).await;
+    }
+    // One that answers is rather asked again at once.
+    let bound = Answering::with(LATER).await;
+    let busy = scripted(&[UNAVAILABLE, OK]).await;
+    let retry = "attempts = 3, on = [\"503\"], backoff = \"1ms\"";
+    let gateway = setup(&[bound.address, busy.address], retry).start().await;
+    let began = Instant::now();
+    assert_eq!(gateway.fetch("/").await.text(), "ok");
+    assert!(began.elapsed() < Duration::from_secs(1), "nobody had to be waited for");
+    assert_eq!((bound.count(), busy.count()), (1, 2));
+}
+
+#[tokio::test]
+async fn trailers_go_again_with_their_body_and_count_as_part_of_it() {
+    for (kept, again) in [("64KiB", true), ("560B", false)] {
+        let backend = Backend::new().await;
+        let retry = format!("on = [\"503\"], replay_bytes = \"{kept}\", backoff = \"1ms\"");
+        let gateway = setup(&[backend.address], &retry).start().await;
+        let head =
+            "PUT / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n";
+        let sum = "7".repeat(64);
+        let body = format!("3\r\nabc\r\n0\r\nx-sum: {sum}\r\n\r\n");
+        let mut client = gateway.ask(format!("{head}{body}")).await;
+        let (mut upstream, first) = backend.request().await;
+        upstream.send(UNAVAILABLE).await;
+        if again {
+            let second = upstream.request().await;
+            for got in [&first, &second] {
+                assert_eq!(got.text(), "abc");
+                assert_eq!(got.trailers, [("x-sum".to_owned(), sum.clone())]);
+            }
+            upstream.send(OK).await;
+        }
+        assert_eq!(client.answer().await.status(), if again { 200 } else { 503 }, "{kept}");
+        let suppressed = if again { 0.0 } else { 1.0 };
+        gateway.metric_is(SUPPRESSED, &[&reason("body")], suppressed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_asked_for_yet_stands_against_nothing() {
+    let backend = Backend::new().await;
+    let retry = "on = [\"503\"], backoff = \"1ms\", replay_bytes = \"0B\"";
+    let gateway = setup(&[backend.address], retry).start().await;
+    let head = "PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\n";
+    let mut client = gateway.ask(head).await;
+    let mut first = backend.accept().await;
+    first.head().await;
+    first.send(UNAVAILABLE).await;
+    let mut second = backend.accept().await;
+    second.head().await;
+    second.send("HTTP/1.1 100 Continue\r\n\r\n").await;
+    assert!(client.head().await.start.contains(" 100 "));
+    client.send("abc").await;
+    assert_eq!(second.take(3).await, b"abc");
+    second.send(OK).await;
+    assert_eq!(client.answer().await.text(), "ok");
+    gateway.metric_is(RETRIES, &[&reason("status")], 1.0).await;
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_while_it_is_waited_is_not_sent_again() {
     let later = "HTTP/1.1 503 Later\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
     let busy = Answering::with(later).await;

@@ -167,6 +167,27 @@ fn what_a_trusted_peer_does_not_say_is_filled_in() {
 }
 
 #[test]
+fn how_the_client_came_is_what_the_element_that_names_it_says() {
+    for (lines, wanted) in [
+        (&[("forwarded", "for=1.1.1.1;proto=https")][..], "https"),
+        (&[("forwarded", "for=\"1.1.1.1:80\"; Proto=\"HTTPS\"")], "https"),
+        (&[("forwarded", "for=1.1.1.1;proto=http, for=10.0.0.8;proto=https")], "http"),
+        (&[("forwarded", "for=1.1.1.1;proto=https"), ("forwarded", "for=10.0.0.8")], "https"),
+        // What stands before that the client wrote itself.
+        (&[("forwarded", "for=1.1.1.1;proto=https, for=1.1.1.1;proto=http")], "http"),
+        (&[("forwarded", "for=1.1.1.1;proto=https, for=1.1.1.1")], "http"),
+        (&[("forwarded", "for=6.6.6.6;proto=https")], "http"),
+        (&[("forwarded", "for=1.1.1.1;proto=gopher")], "http"),
+        (&[("forwarded", "for=1.1.1.1;proto=https"), ("x-forwarded-for", "1.1.1.1")], "http"),
+        (&[("forwarded", "for=1.1.1.1;proto=https"), ("x-forwarded-proto", "http")], "http"),
+    ] {
+        let mut headers = map(lines);
+        apply(&mut headers, &client(true, false), "1.1.1.1".parse().unwrap());
+        assert_eq!(headers["x-forwarded-proto"], wanted, "{lines:?}");
+    }
+}
+
+#[test]
 fn an_alias_is_told_from_the_name_and_from_others() {
     for (name, wanted) in [
         ("x-forwarded-for", Claim::Exact),
