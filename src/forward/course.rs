@@ -79,8 +79,8 @@ impl<'a> Course<'a> {
         now: Instant,
     ) -> Result<Next<'a>, Suppressed> {
         let past = self.past.get_or_insert_default();
-        past.add(last);
-        let picked = past.pick((self.local, self.hash), last, (self.due, now));
+        past.add(last, now);
+        let picked = past.pick((self.local, self.hash, Some(last.id)), last, (self.due, now));
         let (picked, ready) = picked.map_err(suppressed)?;
         // An instance that did not answer, or asked to be left alone, says nothing of one that was not tried yet.
         let at_once = !past.round && (!last.answered || last.until.is_some());
@@ -91,7 +91,7 @@ impl<'a> Course<'a> {
     /// The same once the pause is over, when everything may be different.
     pub(super) fn rested(&mut self, last: Last, now: Instant) -> Result<Next<'a>, Suppressed> {
         let past = self.past.get_or_insert_default();
-        let picked = past.pick((self.local, self.hash), last, (self.due, now));
+        let picked = past.pick((self.local, self.hash, Some(last.id)), last, (self.due, now));
         let (picked, ready) = picked.map_err(suppressed)?;
         self.made(picked, (ready, Duration::ZERO), now)
     }
@@ -100,7 +100,7 @@ impl<'a> Course<'a> {
     /// there is none, or so many had no room that the next will not have any either.
     pub(super) fn elsewhere(&mut self, full: u64, now: Instant) -> Option<Picked<'a>> {
         let past = self.past.get_or_insert_default();
-        past.tried.add(full).then(|| look((self.local, self.hash), &past.tried, now).ok())?
+        past.tried.add(full).then(|| look((self.local, self.hash, None), &past.tried, now).ok())?
     }
 
     /// Now or later, as far as time and budget allow.
@@ -150,10 +150,12 @@ impl<'a> Course<'a> {
 
 impl Past {
     /// How the last attempt ended.
-    fn add(&mut self, last: Last) {
+    fn add(&mut self, last: Last, now: Instant) {
         self.tried.add(last.id);
         self.bound.retain(|(id, _)| *id != last.id);
-        self.bound.extend(last.until.map(|until| (last.id, until)));
+        // Who may be asked again at once has asked for nothing.
+        let until = last.until.filter(|until| *until > now);
+        self.bound.extend(until.map(|until| (last.id, until)));
         self.silent.retain(|id| *id != last.id);
         if !last.answered {
             self.silent.push(last.id);
@@ -165,7 +167,7 @@ impl Past {
     /// another is asked which did not answer a moment ago; else not the one that failed last while there is another.
     fn pick<'a>(
         &mut self,
-        among: (&'a Local, Option<u64>),
+        among: Among<'a>,
         last: Last,
         (due, now): (Option<Instant>, Instant),
     ) -> Result<(Picked<'a>, Instant), Unpicked> {
@@ -188,13 +190,18 @@ impl Past {
             Err(Unpicked::AllTried) => {}
             picked => return picked.map(|picked| (picked, now)),
         }
-        let soonest = self.bound.iter().copied().min_by_key(|(_, until)| *until);
+        let mut waited_for = self.bound.clone();
+        waited_for.sort_unstable_by_key(|(_, until)| *until);
         let is_bound = kept().any(|id| id == last.id);
-        if let Some((soonest, until)) = soonest
-            && (is_bound || (!last.answered && fits(until, (due, now))))
-        {
-            tried.restart(kept().chain(silent()).chain([last.id]).filter(|id| *id != soonest));
-            return look(among, tried, now).map(|picked| (picked, until));
+        for (soonest, until) in &waited_for {
+            if !is_bound && (last.answered || !fits(*until, (due, now))) {
+                break;
+            }
+            tried.restart(kept().chain(silent()).chain([last.id]).filter(|id| id != soonest));
+            // Meanwhile it may have been taken out.
+            if let Ok(picked) = look(among, tried, now) {
+                return Ok((picked, *until));
+            }
         }
         for kept_out in [Some(last.id), None] {
             tried.restart(kept().chain(kept_out));
@@ -203,9 +210,9 @@ impl Past {
                 picked => return picked.map(|picked| (picked, now)),
             }
         }
-        let (soonest, until) = soonest.ok_or(Unpicked::NoInstance)?;
-        tried.restart(kept().filter(|id| *id != soonest));
-        look(among, tried, now).map(|picked| (picked, until))
+        let (soonest, until) = waited_for.first().ok_or(Unpicked::NoInstance)?;
+        tried.restart(kept().filter(|id| id != soonest));
+        look(among, tried, now).map(|picked| (picked, *until))
     }
 }
 
@@ -222,12 +229,25 @@ fn suppressed(unpicked: Unpicked) -> Suppressed {
     }
 }
 
+/// What is picked of: the key's hash, and who has room even if it seems full, as the answer at hand gives it back.
+type Among<'a> = (&'a Local, Option<u64>, Option<u64>);
+
+/// One that was not tried and has room, for all one can tell.
 fn look<'a>(
-    (local, hash): (&'a Local, Option<u64>),
+    (local, hash, spare): Among<'a>,
     tried: &Tried,
     now: Instant,
 ) -> Result<Picked<'a>, Unpicked> {
-    local.pick(&Wish { tried, hash, now })
+    let mut picked = local.pick(&Wish { tried, hash, now })?;
+    let mut passed = None;
+    while Some(picked.slot.instance.id) != spare && !picked.slot.has_room() {
+        let passed = passed.get_or_insert_with(|| tried.clone());
+        if !passed.add(picked.slot.instance.id) {
+            return Err(Unpicked::AllTried);
+        }
+        picked = local.pick(&Wish { tried: passed, hash, now })?;
+    }
+    Ok(picked)
 }
 
 /// Drawn from nothing to the bound, so that those who were let down together do not come back together.

@@ -26,6 +26,8 @@ use crate::wire::clock;
 use crate::wire::h1::Link;
 use crate::wire::h1::outbound::{End, Home};
 
+/// A connection is handed on within its worker so many times while other workers wait; then they have their turn.
+const IN_A_ROW: u32 = 8;
 /// A request that may not be sent twice trusts a connection that was idle for less than this; an older one is asked.
 const TRUSTED: Duration = Duration::from_secs(1);
 
@@ -44,6 +46,8 @@ pub struct Slot {
     worker: usize,
     idle: RefCell<Vec<Idle>>,
     waiters: RefCell<VecDeque<oneshot::Sender<Box<Link>>>>,
+    /// Times in a row that a connection was handed on here.
+    handed: Cell<u32>,
     kept: Rc<Kept>,
 }
 
@@ -109,6 +113,7 @@ impl Slot {
             worker,
             idle: RefCell::default(),
             waiters: RefCell::default(),
+            handed: Cell::new(0),
             kept,
         }
     }
@@ -152,6 +157,10 @@ impl Slot {
         loop {
             let Idle { link, since } = self.idle.borrow_mut().pop()?;
             self.count_idle(-1);
+            // It may wait for the place of this one.
+            if self.instance.waiting.load(SeqCst) > 0 {
+                self.instance.freed.notify_one();
+            }
             let now = clock::now();
             let rested = now.saturating_duration_since(since);
             let over = self.is_rested(rested) || self.is_aged(&link, now);
@@ -200,12 +209,23 @@ impl Slot {
         if !self.waiters.borrow().is_empty() && link.is_touched_now() {
             return self.closed();
         }
-        while let Some(waiter) = self.waiters.borrow_mut().pop_front() {
+        let others = self.instance.waiting.load(SeqCst) > self.waiters.borrow().len();
+        if others && self.handed.get() >= IN_A_ROW {
+            self.handed.set(0);
+            return self.closed();
+        }
+        loop {
+            let Some(waiter) = self.waiters.borrow_mut().pop_front() else { break };
             match waiter.send(link) {
-                Ok(()) => return,
+                Ok(()) => {
+                    self.instance.waiting.fetch_sub(1, SeqCst);
+                    self.handed.set(self.handed.get() + 1);
+                    return;
+                }
                 Err(back) => link = back,
             }
         }
+        self.handed.set(0);
         let room = self.idle.borrow().len() < pool.idle && self.kept.has_room();
         if !room || self.instance.gone.load(Relaxed) {
             return self.closed();

@@ -257,8 +257,8 @@ fn reason(on: &RetryOn, ended: Ended) -> Option<RetryReason> {
     };
     let (listed, reason) = match error.at {
         // Was passed over: nobody else had room either.
-        At::Connect(NoConnection::Full) => return None,
-        At::Connect(NoConnection::Refused | NoConnection::Crowded) => {
+        At::Connect(NoConnection::Full) if !error.reused => return None,
+        At::Connect(NoConnection::Refused | NoConnection::Full | NoConnection::Crowded) => {
             (on.connect || (error.reused && on.reset), RetryReason::Connect)
         }
         At::Connect(NoConnection::Late | NoConnection::Unmade) => {

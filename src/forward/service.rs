@@ -116,6 +116,9 @@ impl Service {
                 let key = (endpoint.scheme, &endpoint.address);
                 let instance = known.remove(&key);
                 let returned = if instance.is_none() { leaving.remove(&key) } else { None };
+                if let Some(returned) = returned {
+                    returned.standing.set(Reason::Drained, false);
+                }
                 if let Some(instance) = instance.or(returned) {
                     reweighted |= instance.renew(endpoint);
                     came.extend(returned.cloned());
@@ -135,7 +138,6 @@ impl Service {
         for instance in &left {
             instance.gone.store(true, Ordering::SeqCst);
             outlier::forget(self, instance);
-            instance.standing.set(Reason::Drained, false);
         }
         let unfinished = leaving.into_values().filter(|left| left.in_flight() > 0);
         let leaving = unfinished.chain(&left).cloned().collect();

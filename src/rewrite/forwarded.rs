@@ -45,8 +45,12 @@ fn node(element: &str) -> Option<&str> {
 fn scheme_of(headers: &HeaderMap, client: IpAddr) -> Option<&'static str> {
     let values = headers.get_all(FORWARDED).iter().rev();
     let mut elements = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
-    let is_client = |element: &&str| node(element).and_then(address) == Some(client);
-    let proto = parameter(elements.find(is_client)?, "proto")?;
+    // As the walk to the client's address: it ends at what is no address.
+    let element = elements.find_map(|element| match node(element).and_then(address) {
+        Some(address) if address != client => None,
+        found => Some(found.map(|_| element)),
+    });
+    let proto = parameter(element??, "proto")?;
     ["http", "https"].into_iter().find(|scheme| proto.eq_ignore_ascii_case(scheme))
 }
 

@@ -328,6 +328,52 @@ async fn a_connection_that_another_worker_keeps_makes_room() {
     }
 }
 
+/// Clients of both workers ask one after the other and share one connection, so all but one wait at any time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_worker_starves_while_another_has_its_connection() {
+    let backend = Answering::with(OK).await;
+    let setup = Setup::to(&[backend.address]).top("workers = 2").route("timeout = \"3s\"");
+    let gateway = setup.service("pool = { connections = 1 }").start().await;
+    let (web, until) = (gateway.web(), Instant::now() + Duration::from_secs(4));
+    let clients = (0..8).map(|_| {
+        tokio::spawn(async move {
+            let mut client = Peer::connect(web).await;
+            let mut answers = 0;
+            while Instant::now() < until {
+                client.send(GET).await;
+                assert_eq!(client.answer().await.text(), "ok");
+                answers += 1;
+            }
+            answers
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        let answers = client.await.expect("none is refused");
+        assert!(answers > 20, "one had only {answers}");
+    }
+}
+
+/// More ask than there are connections, of one worker: none is closed for one that waits and has its turn.
+#[tokio::test]
+async fn connections_that_are_waited_for_are_not_made_anew() {
+    let backend = Answering::with(OK).await;
+    let setup = Setup::to(&[backend.address]).top("workers = 1");
+    let gateway = setup.service("pool = { connections = 4 }").start().await;
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        clients.push(Peer::connect(gateway.web()).await);
+    }
+    for _ in 0..50 {
+        for client in &mut clients {
+            client.send(GET).await;
+        }
+        for client in &mut clients {
+            assert_eq!(client.answer().await.text(), "ok");
+        }
+    }
+    assert!(backend.connections() <= 4, "{} were made", backend.connections());
+}
+
 #[tokio::test]
 async fn an_exchange_that_waits_for_a_connection_gives_up_in_time() {
     let backend = Backend::new().await;

@@ -183,7 +183,7 @@ async fn an_answer_that_is_no_decision_lets_nobody_in() {
 #[tokio::test]
 async fn a_service_that_is_away_silent_or_breaks_off_lets_nobody_in() {
     let backend = Answering::with(OK).await;
-    let closed = Backend::new().await.address;
+    let closed = crate::support::ports::nobody();
     let gateway = setup(backend.address, closed, "").start().await;
     assert_forbidden(&gateway.fetch("/").await);
     said(&gateway, "cannot connect: ").await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::backend::{Answering, Backend, OK};
+use crate::support::backend::{Answering, OK};
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::peer::{Message, SOON};
@@ -71,7 +71,7 @@ async fn a_burst_comes_in_and_one_more_is_told_when_to_come_again() {
 
 #[tokio::test]
 async fn refusals_of_later_stages_say_what_is_left_too() {
-    let closed = Backend::new().await.address;
+    let closed = crate::support::ports::nobody();
     let setup = Setup::to(&[closed]).route("rate_limit = { rate = \"1/h\", burst = 2 }");
     let gateway = setup.start().await;
     let answer = gateway.fetch("/").await;

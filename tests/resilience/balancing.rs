@@ -233,7 +233,7 @@ async fn a_cookie_of_an_instance_that_is_gone_is_replaced() {
         assert_eq!((again.text(), cookie(&again)), (moved.text(), None));
     }
     // One that does not answer: the request goes on, and with it the client.
-    let dead = Backend::new().await.address;
+    let dead = crate::support::ports::nobody();
     let gateway = Setup::to(&[dead, backends[0].address]).service("sticky = true").start().await;
     let answer = ask(&gateway, "/", "").await;
     assert!(cookie(&answer).is_some());
@@ -259,7 +259,7 @@ async fn a_cookie_is_secure_where_a_trusted_proxy_says_https() {
 #[tokio::test]
 async fn its_own_zone_serves_and_another_when_that_fails() {
     let backends = named(3).await;
-    let dead = Backend::new().await.address;
+    let dead = crate::support::ports::nobody();
     let at = |address: SocketAddr, zone: &str| {
         format!("{{ address = \"http://{address}\", zone = \"{zone}\" }}")
     };

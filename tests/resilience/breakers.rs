@@ -144,7 +144,7 @@ async fn what_is_not_its_own_failure_does_not_open_it() {
 
 #[tokio::test]
 async fn every_way_to_fail_before_the_answer_opens_it() {
-    let nobody = Backend::new().await.address;
+    let nobody = crate::support::ports::nobody();
     let garbage = Answering::with("garbage\r\n\r\n").await;
     let silent = Backend::new().await;
     let closing = Answering::with("").await;

@@ -149,7 +149,7 @@ async fn ejection_can_be_switched_off() {
 
 #[tokio::test]
 async fn ejected_while_others_serve_no_request_fails_that_may_be_sent_again() {
-    let dead = Backend::new().await.address;
+    let dead = crate::support::ports::nobody();
     let good = [Answering::with(OK).await, Answering::with(OK).await];
     let instances = [dead, good[0].address, good[1].address];
     let outlier = r#"outlier = { eject = "50ms", max_eject = "100ms" }"#;

@@ -252,6 +252,54 @@ async fn it_is_waited_for_also_where_the_others_do_not_answer() {
 }
 
 #[tokio::test]
+async fn who_may_be_asked_again_at_once_has_asked_for_nothing() {
+    for after in ["0", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+        let now = format!("HTTP/1.1 503 Now\r\nretry-after: {after}\r\ncontent-length: 0\r\n\r\n");
+        let (bad, good) = (Answering::with(now).await, Answering::with(OK).await);
+        let service = format!("{ALONE}\nbalance = \"consistent_hash\"\nhash_key = \"path\"");
+        let setup = Setup::to(&[bad.address, good.address]).route("retry = { attempts = 2 }");
+        let gateway = setup.service(&service).start().await;
+        for path in 0..12 {
+            assert_eq!(gateway.fetch(&format!("/{path}")).await.text(), "ok", "{after}");
+        }
+        assert!(bad.count() > 0, "or this proves nothing");
+    }
+}
+
+#[tokio::test]
+async fn who_was_taken_out_meanwhile_is_not_waited_for() {
+    const LATER: &str = "HTTP/1.1 503 Later\r\nretry-after: 1\r\ncontent-length: 5\r\n\r\nlater";
+    let (bound, mends) = (Answering::with(LATER).await, scripted(&["", OK]).await);
+    let retry = "attempts = 4, on = [\"reset\", \"503\"], backoff = \"1ms\"";
+    let gateway = Setup::to(&[bound.address, mends.address])
+        .route(&format!("retry = {{ {retry} }}"))
+        .service("outlier = { consecutive = 1 }")
+        .start()
+        .await;
+    assert_eq!(gateway.fetch("/").await.text(), "ok");
+    assert_eq!((bound.count(), mends.count()), (1, 2));
+}
+
+#[tokio::test]
+async fn an_answer_at_hand_is_not_lost_to_an_instance_without_room() {
+    let (busy, full) = (Answering::with(UNAVAILABLE).await, Backend::new().await);
+    let gateway = Setup::to(&[full.address, busy.address])
+        .route("retry = { attempts = 2, on = [\"503\"], backoff = \"1ms\" }")
+        .service(&format!("{ALONE}\npool = {{ connections = 1, pending = 0 }}"))
+        .start()
+        .await;
+    let mut first = gateway.ask(GET).await;
+    let (mut upstream, _) = full.request().await;
+    for asked in [2, 4] {
+        let answer = gateway.fetch("/").await;
+        assert_eq!((answer.status(), answer.text().as_str()), (503, "busy"));
+        assert_eq!(busy.count(), asked, "who has room is asked again");
+    }
+    upstream.send(OK).await;
+    assert_eq!(first.answer().await.text(), "ok");
+}
+
+#[tokio::test]
 async fn trailers_go_again_with_their_body_and_count_as_part_of_it() {
     for (kept, again) in [("64KiB", true), ("560B", false)] {
         let backend = Backend::new().await;

@@ -44,13 +44,18 @@ impl Keepers {
         self.0[worker].get_or_init(|| Arc::clone(&kept.wanted));
     }
 
-    /// Asks all that keep connections to the instance.
+    /// Asks as many of those that keep connections to the instance as are needed for all that wait. Always in the same
+    /// order, so that two who ask at the same time ask the same.
     pub fn ask(&self, instance: &Instance) {
+        let mut waiting = instance.waiting.load(SeqCst) as u64;
         for (worker, wanted) in self.0.iter().enumerate() {
-            if instance.counters(worker).idle.load(SeqCst) > 0
-                && let Some(wanted) = wanted.get()
-            {
+            let idle = instance.counters(worker).idle.load(SeqCst);
+            if let Some(wanted) = wanted.get().filter(|_| idle > 0) {
                 wanted.notify_one();
+                waiting = waiting.saturating_sub(idle);
+            }
+            if waiting == 0 {
+                break;
             }
         }
     }

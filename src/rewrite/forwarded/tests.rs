@@ -177,6 +177,8 @@ fn how_the_client_came_is_what_the_element_that_names_it_says() {
         (&[("forwarded", "for=1.1.1.1;proto=https, for=1.1.1.1;proto=http")], "http"),
         (&[("forwarded", "for=1.1.1.1;proto=https, for=1.1.1.1")], "http"),
         (&[("forwarded", "for=6.6.6.6;proto=https")], "http"),
+        (&[("forwarded", "for=1.1.1.1;proto=https, for=_hidden;proto=http")], "http"),
+        (&[("forwarded", "for=1.1.1.1;proto=https, proto=http")], "http"),
         (&[("forwarded", "for=1.1.1.1;proto=gopher")], "http"),
         (&[("forwarded", "for=1.1.1.1;proto=https"), ("x-forwarded-for", "1.1.1.1")], "http"),
         (&[("forwarded", "for=1.1.1.1;proto=https"), ("x-forwarded-proto", "http")], "http"),

@@ -116,7 +116,7 @@ async fn a_name_is_looked_up_and_health_that_is_only_on_has_every_default() {
 
 #[tokio::test]
 async fn where_nobody_listens_is_down_at_once() {
-    let nobody = Backend::new().await.address;
+    let nobody = crate::support::ports::nobody();
     for kind in ["http", "tcp", "grpc"] {
         let gateway = asking(&[nobody], &format!("kind = \"{kind}\"")).await;
         let down = turned(&gateway, nobody, "down").await;
