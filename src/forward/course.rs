@@ -112,7 +112,8 @@ impl<'a> Course<'a> {
     ) -> Result<Next<'a>, Suppressed> {
         // Both: those who were all told the same time to come again do not come together.
         let pause = ready.saturating_duration_since(now) + backoff;
-        if !fits(ready + backoff, (self.due, now)) {
+        let by = if self.due.is_some() { ready + backoff } else { ready };
+        if !fits(by, (self.due, now)) {
             return Err(Suppressed::Timeout);
         }
         if !pause.is_zero() {

@@ -54,7 +54,11 @@ impl Slot {
     async fn wait(&self, wanted: Wanted) -> Result<Option<Box<Link>>, NoConnection> {
         let instance = &*self.instance;
         let (give, link) = oneshot::channel();
-        let mut given = Given::wait(self, link)?;
+        let mut given = match Given::wait(self, link) {
+            // It was made just now, by one that kept another.
+            Err(NoConnection::Full) if self.reserve() => return Ok(None),
+            given => given?,
+        };
         self.waiters.borrow_mut().push_back(give);
         let due = wanted.due.unwrap_or_else(|| Instant::now() + ROUTE_TIMEOUT);
         let mut late = std::pin::pin!(tokio::time::sleep_until(due.into()));
