@@ -214,8 +214,7 @@ impl Slot {
             self.handed.set(0);
             return self.closed();
         }
-        loop {
-            let Some(waiter) = self.waiters.borrow_mut().pop_front() else { break };
+        while let Some(waiter) = self.waiters.borrow_mut().pop_front() {
             match waiter.send(link) {
                 Ok(()) => {
                     self.instance.waiting.fetch_sub(1, SeqCst);

@@ -15,6 +15,8 @@ const GET: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\n\r\nabc";
 const PUT: &str = "PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\n\r\nabc";
 const UNAVAILABLE: &str = "HTTP/1.1 503 Unavailable\r\ncontent-length: 4\r\n\r\nbusy";
+/// To be asked again in a second.
+const LATER: &str = "HTTP/1.1 503 Later\r\nretry-after: 1\r\ncontent-length: 5\r\n\r\nlater";
 /// Nothing but what a test is about leaves an instance out.
 const ALONE: &str = "outlier = false\npanic = \"0%\"";
 const SUPPRESSED: &str = "frontgate_retries_suppressed_total";
@@ -193,7 +195,6 @@ async fn a_status_covers_what_the_gateway_would_answer_itself() {
 
 #[tokio::test]
 async fn an_instance_that_says_when_to_come_again_is_waited_for_if_there_is_time() {
-    const LATER: &str = "HTTP/1.1 503 Later\r\nretry-after: 1\r\ncontent-length: 5\r\n\r\nlater";
     // Another one is asked at once.
     let (bound, good) = (Answering::with(LATER).await, Answering::with(OK).await);
     let gateway = setup(
@@ -224,7 +225,6 @@ async fn an_instance_that_says_when_to_come_again_is_waited_for_if_there_is_time
 
 #[tokio::test]
 async fn it_is_waited_for_also_where_the_others_do_not_answer() {
-    const LATER: &str = "HTTP/1.1 503 Later\r\nretry-after: 1\r\ncontent-length: 5\r\n\r\nlater";
     for bound_first in [true, false] {
         let recovers = scripted(&[LATER, OK]).await;
         let mut both = [nobody(), recovers.address];
@@ -268,7 +268,6 @@ async fn who_may_be_asked_again_at_once_has_asked_for_nothing() {
 
 #[tokio::test]
 async fn who_was_taken_out_meanwhile_is_not_waited_for() {
-    const LATER: &str = "HTTP/1.1 503 Later\r\nretry-after: 1\r\ncontent-length: 5\r\n\r\nlater";
     let (bound, mends) = (Answering::with(LATER).await, scripted(&["", OK]).await);
     let retry = "attempts = 4, on = [\"reset\", \"503\"], backoff = \"1ms\"";
     let gateway = Setup::to(&[bound.address, mends.address])
@@ -364,8 +363,7 @@ async fn a_client_that_leaves_while_it_is_waited_is_not_sent_again() {
 #[tokio::test]
 async fn an_answer_at_hand_is_the_clients_if_nothing_comes_of_the_pause() {
     // It asks to be left alone, and is gone when its time has come.
-    let later = "HTTP/1.1 503 Later\r\nretry-after: 1\r\ncontent-length: 5\r\n\r\nlater";
-    let busy = Answering::with(later).await;
+    let busy = Answering::with(LATER).await;
     let gateway = setup(&[busy.address], "on = [\"503\"]").start().await;
     let mut client = gateway.ask(GET).await;
     wait::until("it is asked", SOON, async || (busy.count() == 1).then_some(())).await;
